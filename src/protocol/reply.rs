@@ -1,0 +1,122 @@
+//! The neutral reply: what the server answers, whatever the dialect. `commands` makes it, the dialect spells it.
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub enum Reply<'a> {
+    /// A read, or arithmetic, that found (or made) the item. The value, if one is to be sent, travels beside the reply.
+    Hit(Hit),
+    /// The key is missing: nothing for `get`, `EN` for `mg`.
+    Miss,
+    /// Stored: `STORED`, `HD`.
+    Stored(Written),
+    /// `NOT_STORED`, `NS`.
+    NotStored(Written),
+    /// CAS differs: `EXISTS`, `EX`.
+    Exists(Written),
+    /// `NOT_FOUND`, `NF`.
+    NotFound(Written),
+    /// `DELETED`, `HD`.
+    Deleted,
+    /// `TOUCHED`.
+    Touched,
+    /// `me`'s line.
+    Inspected(Inspected),
+    /// `OK`
+    Ok,
+    /// `RESET`
+    Reset,
+    /// `MN`
+    Noop,
+    /// `VERSION ...`
+    Version,
+    /// Lines that are complete as they stand, every CR LF included (statistics, dumps).
+    Lines(&'a [u8]),
+    /// Nothing at all (`quit`, `shutdown`).
+    Nothing,
+    /// An error line.
+    Error(Error),
+}
+
+/// What a storage command reports (meta `c` and `s`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    /// CAS of the stored item, 0 when not stored.
+    pub cas: u64,
+    /// Size of the stored value; of the value sent when not stored.
+    pub size: usize,
+}
+
+/// What a hit can report. Times are relative seconds; -1 is never.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit {
+    /// Length of the value in bytes (for arithmetic: of the number without padding).
+    pub size: usize,
+    /// Client flags.
+    pub flags: u32,
+    /// CAS; of arithmetic the new one.
+    pub cas: u64,
+    /// Seconds left before this command, -1 for never; what a `t` written before `T` or `N` shows.
+    pub ttl_before: i64,
+    /// Seconds left after it; what a `t` written after `T` or `N` shows.
+    pub ttl_after: i64,
+    /// Seconds since the access before this one (`l`).
+    pub idle: u32,
+    /// Fetched before this command (`h`).
+    pub fetched: bool,
+    /// `W`
+    pub won: bool,
+    /// `Z`
+    pub token_sent: bool,
+    /// `X`
+    pub stale: bool,
+    /// Stored with a base64 key, so `k` answers in base64.
+    pub base64_key: bool,
+    /// The value was asked for and is to be sent (false when `C` matched).
+    pub value: bool,
+    /// The result of arithmetic.
+    pub number: Option<u64>,
+}
+
+/// `me`'s facts (section 5.6).
+#[derive(Clone, Copy, Debug)]
+pub struct Inspected {
+    /// Seconds left, -1 for never.
+    pub ttl: i64,
+    /// Seconds since the last access.
+    pub idle: u32,
+    /// CAS.
+    pub cas: u64,
+    /// Fetched since stored.
+    pub fetched: bool,
+    /// Slab class number.
+    pub class: u32,
+    /// Total item size by memcached's account (section 1.1).
+    pub size: usize,
+    /// Stored with a base64 key, printed in base64.
+    pub base64_key: bool,
+}
+
+/// Error lines, by whose fault they are. `Display` is the line without CR LF.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// `ERROR`: nobody knows this command.
+    Unknown,
+    /// `CLIENT_ERROR <text>`: the request is at fault.
+    Client(&'static str),
+    /// `SERVER_ERROR <text>`: the server cannot do it now.
+    Server(&'static str),
+    /// A line of another form, spelled whole (`BUSY ...`, `ERROR <text>`, `MEMLIMIT_TOO_SMALL ...`).
+    Line(&'static str),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Unknown => f.write_str("ERROR"),
+            Error::Client(text) => write!(f, "CLIENT_ERROR {text}"),
+            Error::Server(text) => write!(f, "SERVER_ERROR {text}"),
+            Error::Line(text) => f.write_str(text),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The neutral request: what a client asks, whatever the dialect. Meta is the general form; the classic
+//! commands are special cases of it. Everything borrows from the bytes that were read.
+
+/// A key, decoded.
+#[derive(Clone, Copy, Debug)]
+pub enum Key<'a> {
+    /// As it stood in the request. 1..=250 bytes.
+    Plain(&'a [u8]),
+    /// Decoded from base64 (meta flag `b`).
+    Decoded {
+        /// The decoded bytes; the first `len` count.
+        bytes: [u8; 188],
+        /// How many bytes of `bytes` are the key. 1..=187.
+        len: u8,
+    },
+}
+
+impl Key<'_> {
+    /// The key's bytes, as the store knows it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Key::Plain(bytes) => bytes,
+            Key::Decoded { bytes, len } => &bytes[..usize::from(*len)],
+        }
+    }
+
+    /// Whether the client wrote it in base64.
+    #[must_use]
+    pub const fn was_base64(&self) -> bool {
+        matches!(self, Key::Decoded { .. })
+    }
+}
+
+/// An expiry as typed: 0 never, 1..=30 days seconds from now, larger absolute, negative already over (section 1.2).
+pub type TypedExptime = i64;
+
+/// Everything a client can ask.
+#[derive(Clone, Debug)]
+pub enum Request<'a> {
+    /// Read one key: `mg`, each key of `get`, `gets`, `gat`, `gats`.
+    Get(Get<'a>),
+    /// Store a value that follows the line: `set` and its kin, `ms`.
+    Store(Store<'a>),
+    /// `delete`, `md`.
+    Delete(Delete<'a>),
+    /// `incr`, `decr`, `ma`.
+    Arith(Arith<'a>),
+    /// `touch`.
+    Touch(Touch<'a>),
+    /// `me`: everything known about one item.
+    Inspect(Key<'a>),
+    /// `mn`: send what is queued.
+    Noop,
+    /// Everything else that is one line.
+    Admin(Admin<'a>),
+}
+
+/// See [`Request::Get`].
+#[derive(Clone, Debug)]
+pub struct Get<'a> {
+    /// Which item.
+    pub key: Key<'a>,
+    /// `gat`, `mg T`: new expiry on a hit.
+    pub touch: Option<TypedExptime>,
+    /// Whether this is `gat`, which counts as a touch on a miss too (section 5.8).
+    pub counts_as_touch: bool,
+    /// `mg N`: on a miss create an empty item with this expiry.
+    pub vivify: Option<TypedExptime>,
+    /// `mg R`: win the right to recache when fewer seconds than this are left.
+    pub recache: Option<i32>,
+    /// `mg E`: CAS of the item that `vivify` creates.
+    pub new_cas: Option<u64>,
+    /// `mg C`: drop the value when the item's CAS equals this.
+    pub unless_cas: Option<u64>,
+    /// Whether the value is wanted.
+    pub value: bool,
+    /// `mg u`: do not count this as an access.
+    pub no_bump: bool,
+}
+
+/// What to do when storing (section 3.1's table).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreMode {
+    /// Store in any case.
+    Set,
+    /// Only when the key is missing.
+    Add,
+    /// Only when the key exists.
+    Replace,
+    /// Behind the existing value.
+    Append,
+    /// Before the existing value.
+    Prepend,
+}
+
+/// See [`Request::Store`].
+#[derive(Clone, Debug)]
+pub struct Store<'a> {
+    /// Which item.
+    pub key: Key<'a>,
+    /// How to store.
+    pub mode: StoreMode,
+    /// Client flags.
+    pub flags: u32,
+    /// Expiry as typed.
+    pub exptime: TypedExptime,
+    /// Bytes of the value, without its CR LF. 0..=2^31-3.
+    pub value_len: usize,
+    /// `cas <id>`, `ms C`: only if the item's CAS equals this.
+    pub compare: Option<u64>,
+    /// `ms E`: CAS of the stored item.
+    pub new_cas: Option<u64>,
+    /// `ms I`: an older `compare` stores all the same, marked stale.
+    pub invalidate: bool,
+    /// `ms N` with append and prepend: on a miss store as a new item with this expiry.
+    pub vivify: Option<TypedExptime>,
+    /// Whether this came as `ms`, whose refusals remove the old item in every mode (sections 3.1 and 5.3).
+    pub meta: bool,
+}
+
+/// See [`Request::Delete`].
+#[derive(Clone, Debug)]
+pub struct Delete<'a> {
+    /// Which item.
+    pub key: Key<'a>,
+    /// `md C`.
+    pub compare: Option<u64>,
+    /// `md E`: CAS of what stays (with `invalidate` or `clear`).
+    pub new_cas: Option<u64>,
+    /// `md I`: mark stale instead of deleting.
+    pub invalidate: bool,
+    /// `md x`: replace the value by an empty one instead of deleting.
+    pub clear: bool,
+    /// `md T`, with `invalidate` or `clear` only.
+    pub exptime: Option<TypedExptime>,
+    /// `md F`, with `clear` only.
+    pub flags: u32,
+}
+
+/// See [`Request::Arith`].
+#[derive(Clone, Debug)]
+pub struct Arith<'a> {
+    /// Which item.
+    pub key: Key<'a>,
+    /// `decr` rather than `incr`.
+    pub decrement: bool,
+    /// By how much.
+    pub delta: u64,
+    /// `ma N`: on a miss create an item holding `initial`, with this expiry.
+    pub vivify: Option<TypedExptime>,
+    /// `ma J`.
+    pub initial: u64,
+    /// `ma T`: new expiry on success.
+    pub exptime: Option<TypedExptime>,
+    /// `ma C`; 0 means no check.
+    pub compare: Option<u64>,
+    /// `ma E`: CAS afterwards.
+    pub new_cas: Option<u64>,
+}
+
+/// See [`Request::Touch`].
+#[derive(Clone, Debug)]
+pub struct Touch<'a> {
+    /// Which item.
+    pub key: Key<'a>,
+    /// New expiry.
+    pub exptime: TypedExptime,
+}
+
+/// One-line commands about the server rather than an item (sections 4, 11, 13).
+#[derive(Clone, Debug)]
+pub enum Admin<'a> {
+    /// `version`
+    Version,
+    /// `quit`
+    Quit,
+    /// `verbosity <level>`
+    Verbosity(u32),
+    /// `shutdown`
+    Shutdown {
+        /// `shutdown graceful`
+        graceful: bool,
+    },
+    /// `flush_all [delay]`
+    FlushAll(TypedExptime),
+    /// `stats [words]`: the words behind `stats`, as they stood.
+    Stats(&'a [u8]),
+    /// `cache_memlimit <MiB>`; `None` when missing or not a number.
+    CacheMemlimit(Option<u32>),
+    /// `lru <words>`
+    Lru(&'a [u8]),
+    /// `lru_crawler <words>`
+    LruCrawler(&'a [u8]),
+    /// `slabs <words>`
+    Slabs(&'a [u8]),
+    /// `watch <words>`
+    Watch(&'a [u8]),
+    /// `extstore <words>`
+    Extstore(&'a [u8]),
+    /// `refresh_certs`
+    RefreshCerts,
+    /// `debugtime <word>`, only with the debug switch (section 16.6).
+    DebugTime(&'a [u8]),
+    /// `debugitem <word> <key>`, only with the debug switch.
+    DebugItem(&'a [u8]),
+}
