@@ -191,7 +191,7 @@ impl Inner {
                 break;
             }
             if looks % LOOKS_PER_PAGE == 0 {
-                class.next_page();
+                class.next_page(&self.arena);
             }
         }
         let (score, offset) = best?;

@@ -117,6 +117,8 @@ pub struct Class {
     free: u64,
     hand_page: usize,
     hand_chunk: u32,
+    /// Times the hand left a page early.
+    skips: u32,
     /// Eviction threshold in ticks, see `evict.rs`.
     pub threshold: u32,
     /// Second in which its expiry words were last looked through.
@@ -141,6 +143,7 @@ impl Class {
             free: 0,
             hand_page: 0,
             hand_chunk: 0,
+            skips: 0,
             threshold: 0,
             swept: 0,
             evicting: false,
@@ -326,10 +329,12 @@ impl Class {
         Some(offset)
     }
 
-    /// Moves the hand to the beginning of the next page.
-    pub fn next_page(&mut self) {
-        self.hand_chunk = 0;
+    /// Moves the hand to some chunk of the next page, another one every time.
+    pub fn next_page(&mut self, arena: &Arena) {
         self.hand_page = (self.hand_page + 1) % self.pages.len().max(1);
+        self.skips = self.skips.wrapping_add(1);
+        let carved = self.pages.get(self.hand_page).map_or(0, |&page| arena.geometry(page).carved);
+        self.hand_chunk = (self.skips.wrapping_mul(2_654_435_769) >> 8) % carved.max(1);
     }
 
     /// Checks the books of the class: counts, lists and places agree.
