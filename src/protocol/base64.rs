@@ -19,11 +19,12 @@ const fn values() -> [u8; 256] {
     values
 }
 
-/// Decodes into the front of `out` and says how many bytes it took: at most three for every four of `encoded`, at least one.
+/// Decodes into the front of `out` and says how many bytes it took: at most three for every four of `encoded`, at least
+/// one.
 ///
-/// Bytes outside of the alphabet are skipped. What is left must be whole groups of four, at least one; the first group with a
-/// `=` in it, wherever it stands there, is the last that counts. `None` when that is not so, when a group has more than two `=`,
-/// or when `out` is too short.
+/// Bytes outside of the alphabet are skipped. What is left must be whole groups of four, at least one; the first group
+/// with a `=` in it, wherever it stands there, is the last that counts. `None` when that is not so, when a group has
+/// more than two `=`, or when `out` is too short.
 #[must_use]
 pub fn decode(encoded: &[u8], out: &mut [u8]) -> Option<usize> {
     let digits = encoded.iter().filter(|&&byte| value(byte) != SKIP).count();
@@ -93,9 +94,13 @@ mod tests {
 
     #[test]
     fn encoding_is_the_standard_one() {
-        for (bytes, expected) in
-            [(&b""[..], &b""[..]), (b"f", b"Zg=="), (b"fo", b"Zm8="), (b"foo", b"Zm9v"), (b"\xff\xfe\xfd~", b"//79fg==")]
-        {
+        for (bytes, expected) in [
+            (&b""[..], &b""[..]),
+            (b"f", b"Zg=="),
+            (b"fo", b"Zm8="),
+            (b"foo", b"Zm9v"),
+            (b"\xff\xfe\xfd~", b"//79fg=="),
+        ] {
             assert_eq!(encoded(bytes), expected);
         }
     }

@@ -11,7 +11,7 @@ use super::token::{self, Words};
 use super::{meta, text};
 
 /// A whole command.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command<'a> {
     /// What was asked.
     pub request: Request<'a>,
@@ -65,7 +65,7 @@ pub enum MetaVerb {
 }
 
 /// What a line turned out to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
     /// A whole one-line command. Behind [`Request::Store`] follows the value: `value_len` bytes and CR LF.
     Command(Command<'a>),
@@ -225,6 +225,12 @@ impl Row {
     /// A command that exists only with the debug switch.
     pub(super) const fn debug(name: &str, parse: ParseLine) -> Row {
         Row { debug: true, ..Row::new(name, parse) }
+    }
+
+    /// Whether both are rows of one name.
+    #[cfg(test)]
+    pub(super) const fn same_name(&self, other: &Row) -> bool {
+        self.packed == other.packed
     }
 }
 

@@ -17,7 +17,8 @@ pub enum Body {
 
 /// Appends `reply` to `out` as `spelling` wants it. `key` is the request's, or [`Key::NONE`].
 ///
-/// Runs under an item lock: allocates nothing but the growth of `out`, and formats numbers without the formatting machinery.
+/// Runs under an item lock: allocates nothing but the growth of `out`, and formats numbers without the formatting
+/// machinery.
 #[inline]
 pub fn encode(out: &mut Vec<u8>, spelling: &Spelling<'_>, key: Key<'_>, reply: &Reply<'_>) -> Body {
     match *spelling {

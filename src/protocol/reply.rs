@@ -47,7 +47,7 @@ pub struct Written {
 }
 
 /// What a hit can report. Times are relative seconds; -1 is never.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Hit {
     /// Length of the value in bytes (for arithmetic: of the number without padding).
     pub size: usize,

@@ -32,7 +32,8 @@ impl<'a> Words<'a> {
         self.rest
     }
 
-    /// The words that are left, as they stand in the line, from the first byte of the first to the last byte of the last.
+    /// The words that are left, as they stand in the line, from the first byte of the first to the last byte of the
+    /// last.
     #[must_use]
     pub fn span(mut self) -> &'a [u8] {
         let rest = skip_spaces(self.rest);

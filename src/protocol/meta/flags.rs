@@ -1,4 +1,5 @@
-//! The flag words of a meta command, read in one pass and judged in memcached's order (section 5.1, checks 2 to 7 and 9).
+//! The flag words of a meta command, read in one pass and judged in memcached's order (section 5.1, checks 2 to 7 and
+//! 9).
 
 use crate::protocol::base64;
 use crate::protocol::command::Scratch;
@@ -90,8 +91,8 @@ impl<'a> Flags<'a> {
         self.seen & bit(letter) != 0
     }
 
-    /// The expiry of an item that `N` makes: flags act in order, so a `T` behind `N` has the last word. Reads the order from
-    /// `words`, the same as [`Flags::read`] was given, and only if both are there.
+    /// The expiry of an item that `N` makes: flags act in order, so a `T` behind `N` has the last word. Reads the order
+    /// from `words`, the same as [`Flags::read`] was given, and only if both are there.
     pub(super) fn vivify_in_order(&self, mut words: Words<'_>) -> Option<TypedExptime> {
         let vivify = self.vivify?;
         match self.exptime {
@@ -219,8 +220,8 @@ mod tests {
     #[test]
     fn arguments_are_read() {
         let mut room = [0; 250];
-        let flags =
-            read(b"Zm9v", b"b T-1 N30 R5 C1 E18446744073709551615 J2 D3 F4294967295 MAppend Oabc q", &mut room).unwrap();
+        let flags = read(b"Zm9v", b"b T-1 N30 R5 C1 E18446744073709551615 J2 D3 F4294967295 MAppend Oabc q", &mut room)
+            .unwrap();
         assert_eq!(flags.key, Key::decoded(b"foo"));
         assert_eq!((flags.exptime, flags.vivify, flags.recache), (Some(-1), Some(30), Some(5)));
         assert_eq!((flags.compare, flags.new_cas), (Some(1), Some(u64::MAX)));
@@ -261,10 +262,7 @@ mod tests {
     #[test]
     fn eighteen_flags_behind_a_key_are_not_too_many() {
         assert_eq!(wrong(b"key", b"k s t c f v h u q x M I l P L O T1 N1"), None);
-        assert_eq!(
-            wrong(b"key", b"k s t c f v h u q x M I l P L O T1 N1 R1"),
-            client("options flags are too long")
-        );
+        assert_eq!(wrong(b"key", b"k s t c f v h u q x M I l P L O T1 N1 R1"), client("options flags are too long"));
     }
 
     #[test]

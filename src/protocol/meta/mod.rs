@@ -7,6 +7,8 @@
 mod flags;
 mod parse;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 pub(super) use parse::COMMANDS;
 pub(super) use reply::encode;

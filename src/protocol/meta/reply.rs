@@ -1,5 +1,5 @@
-//! How the meta commands are answered: a return code, the flags that return something in the order in which the client wrote
-//! them, and for `mg` the marks Z, X, W. Which codes `q` keeps back differs by command; errors are always sent.
+//! How the meta commands are answered: a return code, the flags that return something in the order in which the client
+//! wrote them, and for `mg` the marks Z, X, W. Which codes `q` keeps back differs by command; errors are always sent.
 
 use crate::protocol::base64;
 use crate::protocol::command::MetaVerb;
@@ -26,8 +26,7 @@ pub(in crate::protocol) fn encode(
         (MetaVerb::Get | MetaVerb::Inspect, Reply::Miss | Reply::NotFound(_)) if !quiet => {
             code(out, b"EN", flags, key, None);
         }
-        (MetaVerb::Arith, Reply::Hit(_))
-        | (MetaVerb::Get | MetaVerb::Inspect, Reply::Miss | Reply::NotFound(_)) => {}
+        (MetaVerb::Arith, Reply::Hit(_)) | (MetaVerb::Get | MetaVerb::Inspect, Reply::Miss | Reply::NotFound(_)) => {}
         (_, Reply::Stored(written)) if !quiet => code(out, b"HD", flags, key, of_set(verb, written)),
         (_, Reply::Deleted | Reply::Touched) if !quiet => code(out, b"HD", flags, key, None),
         (_, Reply::Stored(_) | Reply::Deleted | Reply::Touched) => {}

@@ -1,5 +1,5 @@
-//! The key lists of `get`, `gets`, `gat` and `gats`. A `get` line has no greatest length (section 2.1), so its keys can be
-//! taken from the piece of it that is there.
+//! The key lists of `get`, `gets`, `gat` and `gats`. A `get` line has no greatest length (section 2.1), so its keys can
+//! be taken from the piece of it that is there.
 
 use crate::protocol::command::KeyList;
 use crate::protocol::limits::{KEY_MAX, LEADING_SPACES_MAX};
@@ -59,8 +59,8 @@ pub fn any_key_too_long(rest: &[u8]) -> bool {
     rest.len() - start > KEY_MAX
 }
 
-/// Whether a line that has not ended may grow beyond [`LINE_MAX`](crate::protocol::limits::LINE_MAX): it starts, after at most
-/// 100 spaces, with `get ` or `gets ` (section 2.1).
+/// Whether a line that has not ended may grow beyond [`LINE_MAX`](crate::protocol::limits::LINE_MAX): it starts, after
+/// at most 100 spaces, with `get ` or `gets ` (section 2.1).
 #[must_use]
 pub fn may_be_long(prefix: &[u8]) -> bool {
     let line = skip_spaces(prefix);
@@ -70,8 +70,8 @@ pub fn may_be_long(prefix: &[u8]) -> bool {
 /// How to go on with an unfinished line that [`may_be_long`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongLine<'a> {
-    /// A key list; its `rest` is the piece that is there. Go on with [`next_key`], not complete. A list that ends without
-    /// any key is `CLIENT_ERROR bad command line format`.
+    /// A key list; its `rest` is the piece that is there. Go on with [`next_key`], not complete. A list that ends
+    /// without any key is `CLIENT_ERROR bad command line format`.
     Keys(KeyList<'a>),
     /// Leading spaces make it an unknown command: skip to its LF, then answer `ERROR`.
     Unknown,
