@@ -15,6 +15,9 @@ pub fn parse_stored(value: &[u8]) -> Option<u64> {
 /// `<flags>` of a classic storage line, cut to 32 bits.
 #[must_use]
 pub fn parse_lenient_flags(word: &[u8]) -> Option<u32> {
+    if let Some(value) = few_digits(word) {
+        return Some(value);
+    }
     let scanned = scan(word)?;
     scanned.end.is_none().then_some(())?;
     #[expect(clippy::cast_possible_truncation, reason = "section 2.3: 4294967301 is stored as 5")]
@@ -24,11 +27,24 @@ pub fn parse_lenient_flags(word: &[u8]) -> Option<u32> {
 /// `<exptime>` of a classic storage line, cut to 32 bits.
 #[must_use]
 pub fn parse_lenient_exptime(word: &[u8]) -> Option<i32> {
+    if let Some(value) = few_digits(word) {
+        return i32::try_from(value).ok();
+    }
     let scanned = scan(word)?;
     scanned.end.is_none().then_some(())?;
-    let value = i128::from(scanned.magnitude) * if scanned.negative { -1 } else { 1 };
+    let magnitude = i128::from(scanned.magnitude);
+    let value = i64::try_from(if scanned.negative { -magnitude } else { magnitude }).ok()?;
     #[expect(clippy::cast_possible_truncation, reason = "section 2.3: 4294967296 becomes 0, 2147483648 negative")]
-    i64::try_from(value).ok().map(|value| value as i32)
+    Some(value as i32)
+}
+
+/// What nearly everybody sends: one to nine digits and nothing else, which fit whatever they are.
+#[inline]
+fn few_digits(word: &[u8]) -> Option<u32> {
+    if word.is_empty() || word.len() > 9 {
+        return None;
+    }
+    word.iter().try_fold(0, |value, &byte| Some(value * 10 + u32::from(digit(byte)?)))
 }
 
 /// A number with optional white space and sign in front.

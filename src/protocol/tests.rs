@@ -120,7 +120,7 @@ fn line(chance: &mut Chance) -> Vec<u8> {
     let mut line = chance.one_of(COMMANDS).as_bytes().to_vec();
     let most = if chance.below(8) == 0 { 30 } else { 8 };
     for _ in 0..chance.below(most) {
-        line.push(b' ');
+        line.extend_from_slice(b" ");
         match chance.below(40) {
             0 => line.extend_from_slice(&vec![b'A'; 240 + chance.below(20)]),
             1 => (0..chance.below(40)).for_each(|_| line.push(chance.byte())),

@@ -128,9 +128,11 @@ fn touch(line: Line<'_>) -> Parsed<'_> {
 
 /// `delete <key> [anything] [noreply]`. `delete noreply` deletes the key of that name, silently (section 2.2).
 fn delete(line: Line<'_>) -> Parsed<'_> {
-    let Some(key) = line.words().next().filter(|key| key.len() <= KEY_MAX) else {
+    let mut words = line.words();
+    let Some(key) = words.next().filter(|key| key.len() <= KEY_MAX) else {
         return refuse(line, Error::BAD_FORMAT);
     };
+    let noreply = words.last().unwrap_or(key) == b"noreply";
     let delete = Delete {
         key: Key::plain(key),
         compare: None,
@@ -140,7 +142,7 @@ fn delete(line: Line<'_>) -> Parsed<'_> {
         exptime: None,
         flags: 0,
     };
-    command(Request::Delete(delete), line.noreply())
+    command(Request::Delete(delete), noreply)
 }
 
 /// `incr|decr <key> <delta> [noreply]`
