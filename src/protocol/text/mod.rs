@@ -1,1 +1,18 @@
-//! Being written.
+//! The classic text commands (sections 3 and 4): `set`, `get`, `incr`, `stats` and all the others that are not two
+//! letters.
+//!
+//! - `parse`: the table of commands and what each makes of its words;
+//! - `keys`: the key lists of `get` and its kin, which may be longer than any buffer;
+//! - `reply`: VALUE lines and the one-line answers.
+
+mod keys;
+mod parse;
+mod reply;
+#[cfg(test)]
+mod tests;
+
+pub use keys::{LongLine, NextKey, any_key_too_long, begin_long, may_be_long, next_key};
+pub use reply::END;
+
+pub(super) use parse::{COMMANDS, value_len};
+pub(super) use reply::{encode, line};
