@@ -112,6 +112,15 @@ pub enum Error {
     Line(&'static str),
 }
 
+impl Error {
+    /// The answer to every malformed line of a known command (section 2.4).
+    pub const BAD_FORMAT: Error = Error::Client("bad command line format");
+    /// A `gat`, `touch` or `flush_all` time that is no number.
+    pub const BAD_EXPTIME: Error = Error::Client("invalid exptime argument");
+    /// A value that does not end in CR LF (section 3.1).
+    pub const BAD_DATA_CHUNK: Error = Error::Client("bad data chunk");
+}
+
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
