@@ -4,6 +4,7 @@
 //! deleted meanwhile may or may not be seen; what was there all the time is seen once.
 
 use super::Context;
+use crate::protocol::reply::Error;
 use crate::stats::CLASSES;
 use crate::store::{Cursor, Entry};
 
@@ -51,10 +52,13 @@ impl Dump {
         Dump { format, classes, cursor: Cursor::default(), begun: false }
     }
 
-    /// How a refused pipeline names this command.
+    /// What is answered when earlier replies of the same burst still wait.
     #[must_use]
-    pub const fn name(&self) -> Format {
-        self.format
+    pub const fn cannot_pipeline(&self) -> Error {
+        Error::Line(match self.format {
+            Format::Meta => "ERROR cannot pipeline other commands before metadump",
+            Format::Keys => "ERROR cannot pipeline other commands before mgdump",
+        })
     }
 
     /// Writes the next lines, stopping some 128 KiB above `bytes_max` at the latest. Returns whether the dump is complete.
