@@ -62,8 +62,8 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         scratch: Scratch::new(&mut decoded),
         options: ParseOptions { debug_commands: cx.server.settings.debug_commands },
     };
-    if let Phase::Keys { list, any } = conn.phase {
-        filler.resume(list, any);
+    if let Phase::Keys { list, .. } = conn.phase {
+        filler.resume(list);
     }
     filler.fill(turn.requests, cx);
     if filler.count > 1 {
@@ -251,12 +251,11 @@ struct OpenList {
 
 impl<'a> Filler<'a> {
     /// Goes on in the middle of a list.
-    fn resume(&mut self, list: KeyList<'static>, any: bool) {
+    fn resume(&mut self, list: KeyList<'static>) {
         let ends = memchr::memchr(b'\n', self.input).map(|line_feed| {
             let keys = self.input[..line_feed].strip_suffix(b"\r").map_or(line_feed, <[u8]>::len);
             (keys, line_feed + 1)
         });
-        let _ = any;
         self.list = Some(OpenList { list, ends });
     }
 

@@ -12,6 +12,8 @@
 mod batch;
 pub mod output;
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;
 mod upload;
 

@@ -5,7 +5,7 @@ use super::{Conn, Next, Phase, Step, batch};
 use crate::commands::store::{self, BAD_CHUNK, NO_MEMORY_FOR_REST};
 use crate::commands::{self, Context, Payload};
 use crate::protocol::reply::{Error, Reply};
-use crate::protocol::{Command, ParseOptions, Parsed, Request, Scratch, Spelling, encode, limits, parse};
+use crate::protocol::{Command, ParseOptions, Parsed, Request, Scratch, Spelling, limits, parse};
 use crate::store::{Draft, KeyHash};
 
 /// See the file's head.
