@@ -62,8 +62,7 @@ fn compute(cx: &Context<'_>, arith: &Arith<'_>, entry: &Entry<'_>) -> Outcome {
         Value::Pinned(pinned) => number::parse_stored(pinned.slice_at(0)),
     };
     let Some(old) = old else { return Outcome::Answer(Reply::Error(NOT_A_NUMBER)) };
-    let number =
-        if arith.decrement { old.saturating_sub(arith.delta) } else { old.wrapping_add(arith.delta) };
+    let number = if arith.decrement { old.saturating_sub(arith.delta) } else { old.wrapping_add(arith.delta) };
     Outcome::Replace { seen: Seen::of(entry), number, idle: entry.idle_seconds(cx.now) }
 }
 

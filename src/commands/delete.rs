@@ -17,25 +17,39 @@ enum Outcome {
 }
 
 pub(super) fn delete(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash) -> Reply<'static> {
+    // Room for a CAS of the client's choice is made only in a new item.
+    let rewrites = delete.clear || (delete.invalidate && delete.new_cas.is_some());
+    if rewrites {
+        return rewrite(cx, delete, hash);
+    }
+    match examine(cx, delete, hash, None) {
+        Outcome::Answer(reply) => reply,
+        Outcome::Replace(_) => Reply::Deleted,
+    }
+}
+
+/// `md x`, and `md I` with `E`.
+fn rewrite(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash) -> Reply<'static> {
     loop {
         let mut value = Copied::none();
-        let seen = match examine(cx, delete, hash, &mut value) {
+        let seen = match examine(cx, delete, hash, Some(&mut value)) {
             Outcome::Answer(reply) => return reply,
             Outcome::Replace(seen) => seen,
         };
         match replace(cx, delete, hash, &seen, &value) {
             Err(_) => return Reply::Error(Error::Server("out of memory")),
-            Ok(true) if delete.clear => {
-                cx.stats.count_class(ClassCounter::DeleteHits, seen.class);
+            Ok(false) => {} // Changed meanwhile: look again.
+            Ok(true) => {
+                if delete.clear {
+                    cx.stats.count_class(ClassCounter::DeleteHits, seen.class);
+                }
                 return Reply::Deleted;
             }
-            Ok(true) => return Reply::Deleted,
-            Ok(false) => {} // Changed meanwhile: look again.
         }
     }
 }
 
-fn examine(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, value: &mut Copied) -> Outcome {
+fn examine(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, keep: Option<&mut Copied>) -> Outcome {
     cx.store.lookup(delete.key.bytes(), hash, cx.now, |found| {
         let mut entry = match found {
             Lookup::Found(entry) => entry,
@@ -49,34 +63,27 @@ fn examine(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, value: &mut Cop
             cx.stats.count(Counter::DeleteMisses);
             return Outcome::Answer(Reply::Exists(Written::default()));
         }
-        if delete.clear {
+        if let Some(value) = keep {
+            if !delete.clear {
+                value.take(&entry);
+            }
             return Outcome::Replace(Seen::of(&entry));
         }
-        if !delete.invalidate {
-            cx.stats.count_class(ClassCounter::DeleteHits, entry.class());
-            entry.remove();
-        } else if delete.new_cas.is_some() {
-            // Room for a CAS of the client's choice is made only in a new item.
-            value.take(&entry);
-            return Outcome::Replace(Seen::of(&entry));
-        } else {
+        if delete.invalidate {
             if let Some(typed) = delete.exptime {
                 entry.touch(absolute(typed, cx.now));
             }
             entry.mark_stale();
+        } else {
+            cx.stats.count_class(ClassCounter::DeleteHits, entry.class());
+            entry.remove();
         }
         Outcome::Answer(Reply::Deleted)
     })
 }
 
 /// Whether the item was still the one seen, and is now replaced.
-fn replace(
-    cx: &Context<'_>,
-    delete: &Delete<'_>,
-    hash: KeyHash,
-    seen: &Seen,
-    value: &Copied,
-) -> Result<bool, Refused> {
+fn replace(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, seen: &Seen, value: &Copied) -> Result<bool, Refused> {
     let exptime = delete.exptime.map(|typed| absolute(typed, cx.now));
     let shape = if delete.clear {
         Shape {

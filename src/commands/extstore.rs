@@ -24,9 +24,7 @@ pub(super) fn extstore(cx: &Context<'_>, line: &[u8]) -> Reply<'static> {
         words.whole(1).map(|number| place.store(number, Relaxed))
     } else {
         match name {
-            b"free_memchunks" if words.count() > 2 => {
-                words.whole(1).and(words.whole(2)).map(|_| ())
-            }
+            b"free_memchunks" if words.count() > 2 => words.whole(1).and(words.whole(2)).map(|_| ()),
             b"max_frag" => words.float(1).map(|fraction| ext.max_frag.store(fraction)),
             b"drop_unread" => words.whole(1).map(|on| ext.drop_unread.store(on != 0, Relaxed)),
             _ => None,

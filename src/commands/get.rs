@@ -59,9 +59,8 @@ fn read<'s>(cx: &Context<'_>, get: &Get<'_>, entry: &mut Entry<'s>) -> (Hit, Opt
     let token_sent = entry.token_sent();
     let stale = entry.stale();
     // `R` compares what was there before a `T` of the same command, wherever it stood.
-    let recache = get.recache.is_some_and(|seconds| {
-        old_exptime != 0 && old_exptime < absolute(TypedExptime::from(seconds), now)
-    });
+    let recache =
+        get.recache.is_some_and(|seconds| old_exptime != 0 && old_exptime < absolute(TypedExptime::from(seconds), now));
     let won = !token_sent && (recache || stale);
     let mut hit = Hit {
         size: entry.value_len(),

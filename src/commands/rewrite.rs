@@ -45,49 +45,41 @@ pub(super) fn commit_over(cx: &Context<'_>, draft: Draft, seen: &Seen, marks: Ma
 }
 
 /// A value taken along out of the lock: copied when small, pinned when large.
-pub(super) enum Copied {
-    Small { bytes: [u8; PIN_BYTES], len: usize },
-    Large(Pinned),
+pub(super) struct Copied {
+    small: [u8; PIN_BYTES],
+    len: usize,
+    large: Option<Pinned>,
 }
 
 impl Copied {
     pub const fn none() -> Copied {
-        Copied::Small { bytes: [0; PIN_BYTES], len: 0 }
+        Copied { small: [0; PIN_BYTES], len: 0, large: None }
     }
 
     /// Takes the entry's value.
     pub fn take(&mut self, entry: &Entry<'_>) {
         match entry.value() {
-            Value::Pinned(pinned) => *self = Copied::Large(pinned),
+            Value::Pinned(pinned) => self.large = Some(pinned),
             Value::Inline(value) => {
-                if let Copied::Large(_) = self {
-                    *self = Copied::none();
-                }
-                if let Copied::Small { bytes, len } = self
-                    && let Some(room) = bytes.get_mut(..value.len())
-                {
+                if let Some(room) = self.small.get_mut(..value.len()) {
                     room.copy_from_slice(value);
-                    *len = value.len();
+                    self.len = value.len();
                 }
             }
         }
     }
 
-    /// Writes it to the end of what the draft holds.
+    /// Writes it behind what the draft holds.
     pub fn write(&self, draft: &mut Draft, cx: &Context<'_>) -> Result<(), Refused> {
-        match self {
-            Copied::Small { bytes, len } => draft.write(&bytes[..*len], cx.now),
-            Copied::Large(pinned) => {
-                let mut at = 0;
-                loop {
-                    let piece = pinned.slice_at(at);
-                    if piece.is_empty() {
-                        return Ok(());
-                    }
-                    draft.write(piece, cx.now)?;
-                    at += piece.len();
-                }
+        let Some(pinned) = &self.large else { return draft.write(&self.small[..self.len], cx.now) };
+        let mut at = 0;
+        loop {
+            let piece = pinned.slice_at(at);
+            if piece.is_empty() {
+                return Ok(());
             }
+            draft.write(piece, cx.now)?;
+            at += piece.len();
         }
     }
 }

@@ -129,12 +129,7 @@ fn link(cx: &Context<'_>, store: &Store<'_>, draft: Draft) -> Reply<'static> {
     }
 }
 
-fn over_existing(
-    cx: &Context<'_>,
-    store: &Store<'_>,
-    mut entry: Entry<'_>,
-    draft: &mut Draft,
-) -> Decision<NotLinked> {
+fn over_existing(cx: &Context<'_>, store: &Store<'_>, mut entry: Entry<'_>, draft: &mut Draft) -> Decision<NotLinked> {
     if store.mode == StoreMode::Add {
         entry.refresh(cx.now);
         return Decision::Refuse(NotLinked::NotStored);

@@ -335,7 +335,8 @@ impl<'a> Filler<'a> {
                 let value_end = end + store.value_len;
                 match input.get(value_end..value_end + 2) {
                     Some(terminator) => {
-                        let payload = Payload::Whole { value: &input[end..value_end], terminated: terminator == b"\r\n" };
+                        let payload =
+                            Payload::Whole { value: &input[end..value_end], terminated: terminator == b"\r\n" };
                         self.push(Task::Run(command, payload), key, value_end + 2, cx);
                         true
                     }

@@ -109,8 +109,7 @@ impl Talk {
     /// One piece of input arrives. Where the conn is receiving a value, it goes into item memory first.
     fn feed(&mut self, mut piece: &[u8]) {
         let mut out = Output::new();
-        let mut cx =
-            Context { store: &self.store, server: &self.server, stats: &self.stats, now: self.now };
+        let mut cx = Context { store: &self.store, server: &self.server, stats: &self.stats, now: self.now };
         if self.unread.is_empty() {
             while !piece.is_empty()
                 && let Some(place) = self.conn.upload(&mut cx)
@@ -186,7 +185,7 @@ pub fn however_cut(settings: &Settings, conversation: &[u8]) -> String {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                random % 9 == 0
+                random.is_multiple_of(9)
             })
             .collect();
         assert_eq!(hold(&cuts), whole, "random cuts, round {seed}: {cuts:?}");

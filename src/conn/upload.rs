@@ -82,7 +82,8 @@ impl Conn {
 impl Upload {
     fn finish(self, out: &mut Output, cx: &Context<'_>) {
         let mut scratch = [0; limits::DECODED_KEY_MAX];
-        let Parsed::Command(command) = parse(&self.line, &mut Scratch::new(&mut scratch), ParseOptions::default()) else {
+        let Parsed::Command(command) = parse(&self.line, &mut Scratch::new(&mut scratch), ParseOptions::default())
+        else {
             return;
         };
         let payload = Payload::Uploaded(self.draft);
