@@ -1,1 +1,216 @@
-//! Being written.
+//! One client's conversation, without a socket: bytes in, bytes out, time in.
+//!
+//! A [`Conn`] is where the client stands in its conversation (a [`Phase`]); it owns no buffer. [`Conn::process`] is given what
+//! has arrived, runs every request that is complete, appends the replies to an [`Output`] and says how much of the input is
+//! done with; the caller presents the rest again in front of what arrives next. However the input is cut into pieces,
+//! the replies are the same, with one exception of memcached's own: lines beyond [`LINE_MAX`] bytes (section 2.1).
+//!
+//! - [`batch`]: requests are parsed some ahead, so that the memory they need is on its way when they are run.
+//! - [`upload`]: a value that has not arrived whole goes straight into item memory.
+//! - [`output`]: what waits to be sent.
+
+mod batch;
+pub mod output;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+pub use output::Output;
+
+use crate::commands::{Context, Dump};
+use crate::protocol::limits::LINE_MAX;
+use crate::protocol::reply::Error;
+use crate::protocol::{KeyList, encode, text};
+use crate::stats::Counter;
+use upload::Upload;
+
+/// Bytes of output after which other conns get their turn. One value may exceed it.
+pub const OUTPUT_PER_TURN: usize = 256 * 1024;
+
+/// Where a client stands in its conversation.
+pub struct Conn {
+    phase: Phase,
+}
+
+/// What the next byte of the input belongs to.
+enum Phase {
+    /// A command line.
+    Command,
+    /// The keys of a `get` line, of which some have been answered.
+    Keys {
+        /// How to read them; its `rest` is empty, the keys are in the input.
+        list: KeyList<'static>,
+        /// Whether there was a key yet.
+        any: bool,
+    },
+    /// A value, being received into item memory.
+    Upload(Box<Upload>),
+    /// Data nobody wants: so many bytes of it.
+    Swallow(usize),
+    /// The rest of a line that was refused before its end, and what to say at the end of it.
+    SwallowLine(Option<Error>),
+    /// Nothing yet: a dump is being written.
+    Dump(Box<Dump>),
+    /// Nothing any more.
+    Closing,
+}
+
+/// What became of a piece of input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the input that are done with.
+    pub consumed: usize,
+    /// What to do now.
+    pub next: Next,
+}
+
+/// What the caller does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Read more.
+    Read,
+    /// The turn is used up: call again, with what is left of the input (perhaps nothing), once the others have had
+    /// theirs and the output has gone below its limit.
+    Again,
+    /// Send what is queued, then close.
+    Close,
+    /// The same, and stop the server.
+    Shutdown {
+        /// Like SIGUSR1 rather than SIGINT.
+        graceful: bool,
+    },
+}
+
+/// What one conn may still do before the others get their turn.
+struct Turn {
+    /// Requests (`-R`).
+    requests: usize,
+    /// Length of the output at which it ends.
+    output_max: usize,
+}
+
+/// What a phase did with the input. No `next`: go on at once in the phase that is now.
+struct Step {
+    consumed: usize,
+    next: Option<Next>,
+}
+
+impl Step {
+    const fn go_on(consumed: usize) -> Step {
+        Step { consumed, next: None }
+    }
+
+    const fn stop(consumed: usize, next: Next) -> Step {
+        Step { consumed, next: Some(next) }
+    }
+}
+
+impl Default for Conn {
+    fn default() -> Conn {
+        Conn::new()
+    }
+}
+
+impl Conn {
+    /// A client that has said nothing yet.
+    #[must_use]
+    pub const fn new() -> Conn {
+        Conn { phase: Phase::Command }
+    }
+
+    /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
+    /// [`LINE_MAX`] bytes when more has to be read.
+    pub fn process(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
+        let mut turn =
+            Turn { requests: cx.server.settings.reqs_per_event as usize, output_max: out.len() + OUTPUT_PER_TURN };
+        let mut consumed = 0;
+        loop {
+            let step = self.step(&input[consumed..], out, cx, &mut turn);
+            consumed += step.consumed;
+            if let Some(next) = step.next {
+                return Progress { consumed, next };
+            }
+        }
+    }
+
+    fn step(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Step {
+        match &mut self.phase {
+            Phase::Closing => Step::stop(0, Next::Close),
+            Phase::Dump(dump) => {
+                let room = turn.output_max.saturating_sub(out.len());
+                let done = dump.step(cx, out.bytes_mut(), room);
+                if !done {
+                    return Step::stop(0, Next::Again);
+                }
+                self.phase = Phase::Command;
+                Step::go_on(0)
+            }
+            _ if input.is_empty() => Step::stop(0, Next::Read),
+            Phase::Command | Phase::Keys { .. } if turn.is_used_up(out) => {
+                cx.stats.count(Counter::ConnYields);
+                Step::stop(0, Next::Again)
+            }
+            Phase::Command | Phase::Keys { .. } => batch::run(self, input, out, cx, turn),
+            Phase::Upload(_) => self.receive(input, out, cx),
+            Phase::Swallow(left) => {
+                let skipped = input.len().min(*left);
+                *left -= skipped;
+                if *left == 0 {
+                    self.phase = Phase::Command;
+                }
+                Step::go_on(skipped)
+            }
+            Phase::SwallowLine(error) => {
+                let Some(end) = memchr::memchr(b'\n', input) else { return Step::go_on(input.len()) };
+                if let Some(error) = error.take() {
+                    encode::push_error(out.bytes_mut(), &error);
+                }
+                self.phase = Phase::Command;
+                Step::go_on(end + 1)
+            }
+        }
+    }
+
+    /// A line has not ended within the input. Waits for more of it, unless it is too long to be true (section 2.1).
+    fn unfinished_line(&mut self, input: &[u8], consumed: usize) -> Step {
+        let line = &input[consumed..];
+        if line.len() <= LINE_MAX {
+            return Step::stop(consumed, Next::Read);
+        }
+        match text::begin_long(line) {
+            Some(text::LongLine::Keys(KeyList { with_cas, touch, rest })) => {
+                self.phase = Phase::Keys { list: KeyList { with_cas, touch, rest: b"" }, any: false };
+                Step::go_on(input.len() - rest.len())
+            }
+            Some(text::LongLine::Unknown) => {
+                self.phase = Phase::SwallowLine(Some(Error::Unknown));
+                Step::go_on(consumed)
+            }
+            None => {
+                self.phase = Phase::Closing;
+                Step::stop(input.len(), Next::Close)
+            }
+        }
+    }
+
+    /// What the client is being waited for, by the names of `stats conns`.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Command => "conn_read",
+            Phase::Keys { .. } => "conn_parse_cmd",
+            Phase::Upload(_) => "conn_nread",
+            Phase::Swallow(_) | Phase::SwallowLine(_) => "conn_swallow",
+            Phase::Dump(_) => "conn_mwrite",
+            Phase::Closing => "conn_closing",
+        }
+    }
+}
+
+impl Turn {
+    fn is_used_up(&self, out: &Output) -> bool {
+        self.requests == 0 || out.len() >= self.output_max
+    }
+}
