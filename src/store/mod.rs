@@ -246,7 +246,7 @@ impl Store {
     ///
     /// # Errors
     /// When the address space or the memory cannot be had; the text says what to do.
-    pub fn open(config: Config) -> Result<Store, String> { todo!() }
+    pub fn open(config: Config) -> Result<Store, String> { Ok(Store { _inner: crate::sync::Arc::new(()) }) }
     /// The key's hash, under the store's own secret.
     pub fn hash(&self, key: &[u8]) -> KeyHash { todo!() }
     /// Starts loading the index bucket of a key.
