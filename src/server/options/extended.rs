@@ -159,7 +159,8 @@ pub static EXTENDED: &[Sub] = &[
             t.settings.idle_timeout_seconds = atoi(v);
             Ok(())
         })),
-    sub("slab_chunk_max", "512", "largest chunk in kilobytes; larger items take several.\nGiven, sizes are memcached's own instead of the finer ones",
+    sub("slab_chunk_max", "512", "largest chunk in kilobytes; larger items take several.\n\
+         Given, sizes are memcached's own instead of the finer ones",
         Kind::Value("Missing slab_chunk_max argument", |t, v| {
             t.settings.slab_chunk_max_bytes = chunk_max(v)?;
             t.settings.slab_table_given = true;
@@ -217,7 +218,8 @@ pub static EXTENDED: &[Sub] = &[
         Kind::Word(|t| t.settings.hash_expand = false)),
     sub("modern", "", "accepted, no effect",
         Kind::Word(|_| {})),
-    sub("no_modern", "", "defaults of memcached 1.4: no page moves, no fast\nrefusal, flat LRU, no crawler, largest chunk of a page",
+    sub("no_modern", "", "defaults of memcached 1.4: no page moves, no fast\n\
+         refusal, flat LRU, no crawler, largest chunk of a page",
         Kind::Word(no_modern)),
     sub("no_chunked_items", "", "the same as slab_chunk_max=1024",
         Kind::Word(|t| {
