@@ -1,1 +1,202 @@
-//! Being written.
+//! The only sockets: who listens, who accepts, who serves.
+//!
+//! ```text
+//! listener ──► acceptor ──► roster ──► worker ──► client ──► conn
+//!  -l, -s       one thread   who is     one thread   one       (sans-IO)
+//!               -c           where      each (-t)    socket
+//! ```
+//!
+//! - [`listener`]: reads `-l`, binds; [`stream`]: a client's socket of whatever kind.
+//! - [`acceptor`]: takes clients and gives each to the least loaded worker, through that worker's [`roster`].
+//! - [`worker`]: the event loop; [`client`]: one client's turn, and what it keeps between turns.
+//! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`.
+//!
+//! Nothing here knows a command; the conversation is `conn`'s.
+
+mod acceptor;
+mod budget;
+mod client;
+mod idle;
+pub mod listener;
+mod roster;
+mod stream;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use mio::Waker;
+
+pub use listener::{Address, ListenError, Listener, TcpOptions, listen_tcp, listen_unix, port_lines};
+
+use crate::commands::Server;
+use crate::commands::server::{ConnRow, ConnTable};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::sync::{Arc, AtomicU32, Ordering};
+use acceptor::Acceptor;
+use budget::Budget;
+use roster::Roster;
+use worker::Worker;
+
+/// Binds what the settings say: the unix socket of `-s`, or else every address of `-l` and `-p`. None with `-p 0`.
+///
+/// # Errors
+/// [`ListenError`], in memcached's words.
+pub fn listen(settings: &Settings) -> Result<Vec<Listener>, ListenError> {
+    let protocol = settings.binding_protocol;
+    if let Some(path) = &settings.socket_path {
+        return Ok(vec![listen_unix(path, settings.unix_mask, settings.tcp_backlog, protocol)?]);
+    }
+    if settings.tcp_port == 0 {
+        return Ok(Vec::new());
+    }
+    listen_tcp(&TcpOptions {
+        interfaces: settings.inter.as_deref(),
+        port: settings.tcp_port,
+        backlog: settings.tcp_backlog,
+        protocol,
+        mark: settings.sock_cookie_id,
+    })
+}
+
+/// What all threads of `net` share.
+struct Shared {
+    store: Store,
+    server: Arc<Server>,
+    budget: Budget,
+    /// 0 while serving, then [`STOP_NOW`] or [`STOP_GRACEFUL`].
+    stop: AtomicU32,
+    /// Called when a client asked to stop the server; says whether gracefully.
+    on_shutdown: OnShutdown,
+}
+
+/// What to do when a client asked to stop the server (`shutdown`). Called on a worker's thread: it must only pass the word on.
+pub type OnShutdown = Box<dyn Fn(bool) + Send + Sync>;
+
+const STOP_NOW: u32 = 1;
+const STOP_GRACEFUL: u32 = 2;
+
+impl Shared {
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// The threads that serve: `-t` workers, and the acceptor.
+#[must_use = "dropped, the threads go on with nobody to stop them"]
+pub struct Workers {
+    shared: Arc<Shared>,
+    rosters: Vec<Arc<Roster>>,
+    threads: Vec<JoinHandle<()>>,
+    waker: Waker,
+}
+
+impl Workers {
+    /// Starts the workers and begins to accept from `listeners`. `stats conns` is answered from now on.
+    ///
+    /// # Errors
+    /// When the system refuses a poll or a thread.
+    pub fn start(
+        server: Arc<Server>,
+        store: Store,
+        listeners: Vec<Listener>,
+        on_shutdown: OnShutdown,
+    ) -> io::Result<Workers> {
+        let budget = Budget::new(server.settings.read_buf_mem_limit_bytes);
+        let count = server.settings.num_threads as usize;
+        let shared = Arc::new(Shared { store, server, budget, stop: AtomicU32::new(0), on_shutdown });
+        let workers = (0..count)
+            .map(|index| Worker::new(Arc::clone(&shared), index))
+            .collect::<io::Result<Vec<Worker>>>()?;
+        let rosters: Vec<_> = workers.iter().map(|worker| Arc::clone(worker.roster())).collect();
+        let table = Table::new(&listeners, rosters.clone(), shared.server.started_seconds);
+        // Set before only when the server was started twice, and then the first table is as good.
+        let _ = shared.server.conns.set(Box::new(table));
+        let (acceptor, waker) = Acceptor::new(Arc::clone(&shared), listeners, rosters.clone())?;
+
+        let mut threads = Vec::with_capacity(count + 1);
+        for (index, worker) in workers.into_iter().enumerate() {
+            threads.push(spawn(&format!("worker {index}"), move || worker.run())?);
+        }
+        threads.push(spawn("acceptor", move || acceptor.run())?);
+        Ok(Workers { shared, rosters, threads, waker })
+    }
+
+    /// Stops serving and waits until all threads have ended. Gracefully: requests already read are answered first. All
+    /// connections are closed.
+    pub fn stop(self, graceful: bool) {
+        let how = if graceful { STOP_GRACEFUL } else { STOP_NOW };
+        self.shared.stop.store(how, Ordering::Relaxed);
+        if let Err(error) = self.waker.wake() {
+            log::error!("the acceptor cannot be woken: {error}");
+        }
+        for roster in &self.rosters {
+            roster.wake();
+        }
+        for thread in self.threads {
+            // A thread that panicked has ended the process; see `spawn`.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts a thread that takes the whole process down when it panics: a server that has lost one of its workers would go on
+/// accepting clients that nobody serves.
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let guard = AbortOnPanic;
+        body();
+        drop(guard);
+    })
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+/// All sockets, for `stats conns`.
+struct Table {
+    /// Descriptor and spelled address of each listener.
+    listeners: Vec<(i32, String)>,
+    rosters: Vec<Arc<Roster>>,
+    started_seconds: u32,
+}
+
+impl Table {
+    fn new(listeners: &[Listener], rosters: Vec<Arc<Roster>>, started_seconds: u32) -> Table {
+        let listeners = listeners.iter().map(|listener| (listener.fd(), listener.spelled())).collect();
+        Table { listeners, rosters, started_seconds }
+    }
+}
+
+impl ConnTable for Table {
+    fn rows(&self, now: crate::clock::Now) -> Vec<ConnRow> {
+        let mut rows: Vec<ConnRow> = self
+            .listeners
+            .iter()
+            .map(|(fd, address)| ConnRow {
+                fd: *fd,
+                addr: address.clone(),
+                listen_addr: None,
+                state: "conn_listening",
+                secs_since_last_cmd: now.seconds.saturating_sub(self.started_seconds),
+                udp: false,
+            })
+            .collect();
+        for roster in &self.rosters {
+            roster.rows(now, &mut rows);
+        }
+        rows.sort_by_key(|row| row.fd);
+        rows
+    }
+}

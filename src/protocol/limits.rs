@@ -12,3 +12,9 @@ pub const META_WORDS_MAX: usize = 20;
 pub const OPAQUE_MAX: usize = 32;
 /// Largest value length that a storage line may announce: 2^31 - 3.
 pub const VALUE_LEN_MAX: i32 = i32::MAX - 2;
+/// Shortest line that is looked at, its terminator included.
+pub const LINE_MIN: usize = 4;
+/// Leading spaces after which an unfinished `get` may still be longer than [`LINE_MAX`].
+pub const LEADING_SPACES_MAX: usize = 100;
+/// Longest key that base64 of at most [`KEY_MAX`] bytes can stand for.
+pub const DECODED_KEY_MAX: usize = KEY_MAX / 4 * 3;

@@ -2,13 +2,22 @@
 //! into bytes; neither knows the store, a socket or the time.
 //!
 //! - [`request`]: what can be asked; [`reply`]: what can be answered; [`limits`]: the bounds of both.
-//! - [`text`]: the classic commands; [`meta`]: the two-letter commands.
+//! - [`command`]: from a line to a request, whichever dialect it is in; [`encode`]: from a reply to bytes.
+//! - [`text`]: the classic commands; [`meta`]: the two-letter commands; each with its table, parser and replies.
+//! - [`token`], [`number`], [`base64`]: words, numbers and keys, for both.
 
+pub mod base64;
+pub mod command;
+pub mod encode;
 pub mod limits;
 pub mod meta;
+pub mod number;
 pub mod reply;
 pub mod request;
 pub mod text;
+pub mod token;
 
+pub use command::{Command, KeyList, ParseOptions, Parsed, Refused, Scratch, Spelling, parse};
+pub use encode::{Body, encode};
 pub use reply::Reply;
 pub use request::{Key, Request};

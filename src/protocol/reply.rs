@@ -61,6 +61,8 @@ pub struct Hit {
     pub ttl_after: i64,
     /// Seconds since the access before this one (`l`).
     pub idle: u32,
+    /// `N` made the item just now, so that from `N` on `t` shows [`Hit::ttl_after`].
+    pub created: bool,
     /// Fetched before this command (`h`).
     pub fetched: bool,
     /// `W`

@@ -1,34 +1,39 @@
 //! The neutral request: what a client asks, whatever the dialect. Meta is the general form; the classic
 //! commands are special cases of it. Everything borrows from the bytes that were read.
 
-/// A key, decoded.
-#[derive(Clone, Copy, Debug)]
-pub enum Key<'a> {
-    /// As it stood in the request. 1..=250 bytes.
-    Plain(&'a [u8]),
-    /// Decoded from base64 (meta flag `b`).
-    Decoded {
-        /// The decoded bytes; the first `len` count.
-        bytes: [u8; 188],
-        /// How many bytes of `bytes` are the key. 1..=187.
-        len: u8,
-    },
+/// A key, decoded: the bytes under which the store knows the item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key<'a> {
+    bytes: &'a [u8],
+    base64: bool,
 }
 
-impl Key<'_> {
+impl<'a> Key<'a> {
+    /// Stands where a request has no key.
+    pub const NONE: Key<'static> = Key { bytes: b"", base64: false };
+
+    /// A key as it stood in the request. 1..=250 bytes.
+    #[must_use]
+    pub const fn plain(bytes: &'a [u8]) -> Key<'a> {
+        Key { bytes, base64: false }
+    }
+
+    /// A key decoded from base64 (meta flag `b`). 1..=186 bytes.
+    #[must_use]
+    pub const fn decoded(bytes: &'a [u8]) -> Key<'a> {
+        Key { bytes, base64: true }
+    }
+
     /// The key's bytes, as the store knows it.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Key::Plain(bytes) => bytes,
-            Key::Decoded { bytes, len } => &bytes[..usize::from(*len)],
-        }
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Whether the client wrote it in base64.
     #[must_use]
     pub const fn was_base64(&self) -> bool {
-        matches!(self, Key::Decoded { .. })
+        self.base64
     }
 }
 
@@ -56,6 +61,22 @@ pub enum Request<'a> {
     Admin(Admin<'a>),
 }
 
+impl<'a> Request<'a> {
+    /// The key that is asked for, or [`Key::NONE`].
+    #[must_use]
+    pub const fn key(&self) -> Key<'a> {
+        match self {
+            Request::Get(get) => get.key,
+            Request::Store(store) => store.key,
+            Request::Delete(delete) => delete.key,
+            Request::Arith(arith) => arith.key,
+            Request::Touch(touch) => touch.key,
+            Request::Inspect(key) => *key,
+            Request::Noop | Request::Admin(_) => Key::NONE,
+        }
+    }
+}
+
 /// See [`Request::Get`].
 #[derive(Clone, Debug)]
 pub struct Get<'a> {
@@ -65,7 +86,8 @@ pub struct Get<'a> {
     pub touch: Option<TypedExptime>,
     /// Whether this is `gat`, which counts as a touch on a miss too (section 5.8).
     pub counts_as_touch: bool,
-    /// `mg N`: on a miss create an empty item with this expiry.
+    /// `mg N`: on a miss create an empty item with this expiry. `touch` does not act on the new item: when `T` stood behind
+    /// `N`, and so has the last word, its expiry is already here.
     pub vivify: Option<TypedExptime>,
     /// `mg R`: win the right to recache when fewer seconds than this are left.
     pub recache: Option<i32>,
@@ -107,11 +129,12 @@ pub struct Store<'a> {
     pub exptime: TypedExptime,
     /// Bytes of the value, without its CR LF. 0..=2^31-3.
     pub value_len: usize,
-    /// `cas <id>`, `ms C`: only if the item's CAS equals this.
+    /// `cas <id>`, `ms C`: only if the item's CAS equals this, which 0 never does. Not set where section 5.3 ignores
+    /// `C`: with add, and 0 with append and prepend.
     pub compare: Option<u64>,
-    /// `ms E`: CAS of the stored item.
+    /// `ms E`: CAS of the stored item, never 0 (section 5.3 ignores `E0`).
     pub new_cas: Option<u64>,
-    /// `ms I`: an older `compare` stores all the same, marked stale.
+    /// `ms I`: an older `compare` stores all the same, marked stale. Only with set and replace, and with `compare`.
     pub invalidate: bool,
     /// `ms N` with append and prepend: on a miss store as a new item with this expiry.
     pub vivify: Option<TypedExptime>,
@@ -126,7 +149,7 @@ pub struct Delete<'a> {
     pub key: Key<'a>,
     /// `md C`.
     pub compare: Option<u64>,
-    /// `md E`: CAS of what stays (with `invalidate` or `clear`).
+    /// `md E`: CAS of what stays, 0 taken literally. With `invalidate` or `clear` only.
     pub new_cas: Option<u64>,
     /// `md I`: mark stale instead of deleting.
     pub invalidate: bool,
@@ -147,13 +170,14 @@ pub struct Arith<'a> {
     pub decrement: bool,
     /// By how much.
     pub delta: u64,
-    /// `ma N`: on a miss create an item holding `initial`, with this expiry.
+    /// `ma N`: on a miss create an item holding `initial`, with this expiry; `exptime` does not act on it, as with
+    /// [`Get::vivify`].
     pub vivify: Option<TypedExptime>,
     /// `ma J`.
     pub initial: u64,
     /// `ma T`: new expiry on success.
     pub exptime: Option<TypedExptime>,
-    /// `ma C`; 0 means no check.
+    /// `ma C`, never 0 (section 5.5: 0 means no check).
     pub compare: Option<u64>,
     /// `ma E`: CAS afterwards.
     pub new_cas: Option<u64>,
@@ -168,6 +192,17 @@ pub struct Touch<'a> {
     pub exptime: TypedExptime,
 }
 
+/// See [`Admin::Shutdown`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownMode {
+    /// `shutdown`: like SIGINT.
+    Now,
+    /// `shutdown graceful`: like SIGUSR1.
+    Graceful,
+    /// Another word: `CLIENT_ERROR invalid shutdown mode`, but only where shutdown is allowed at all (section 4.1).
+    Unknown,
+}
+
 /// One-line commands about the server rather than an item (sections 4, 11, 13).
 #[derive(Clone, Debug)]
 pub enum Admin<'a> {
@@ -175,14 +210,11 @@ pub enum Admin<'a> {
     Version,
     /// `quit`
     Quit,
-    /// `verbosity <level>`
+    /// `verbosity <level>`, as typed; levels above 2 count as 2.
     Verbosity(u32),
     /// `shutdown`
-    Shutdown {
-        /// `shutdown graceful`
-        graceful: bool,
-    },
-    /// `flush_all [delay]`
+    Shutdown(ShutdownMode),
+    /// `flush_all [delay]`; 0 when there is none.
     FlushAll(TypedExptime),
     /// `stats [words]`: the words behind `stats`, as they stood.
     Stats(&'a [u8]),

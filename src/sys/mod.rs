@@ -1,11 +1,12 @@
-//! The only system calls that std, mio and socket2 do not have, behind safe functions. With `store/memory`, the only
-//! place where `unsafe` may stand; each block does one call.
+//! Calls of the operating system that no well-kept crate offers safely, one subject a file. Beside `store/memory` the
+//! only place with `unsafe`.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "system calls")]
 
 pub mod process;
 pub mod resources;
 pub mod signals;
+pub mod socket;
 
 use std::io;
 

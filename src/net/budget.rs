@@ -1,0 +1,75 @@
+//! How much process memory clients may hold for what is still on its way: partial requests and replies not yet sent.
+//!
+//! Rules. What passes through a worker's own buffers counts nothing; only what a client must keep between two turns is
+//! charged here. A turn may leave at most [`CLIENT_BYTES_MAX`] behind, and no turn is begun while the budget is used up: the
+//! client waits, its bytes stay in the kernel, and its peer is slowed down by TCP. So the sum never exceeds the limit by
+//! more than one turn for each worker. While anybody waits, those who hold memory and take no byte for
+//! [`STALLED_SECONDS`] are closed; without that, clients that never read could stop all others for good.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// Most process memory that one client's turn may leave behind, in bytes: one turn's replies and what was read.
+pub(super) const CLIENT_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes for all clients together where `read_buf_mem_limit` does not say otherwise.
+pub(super) const TOTAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Seconds without progress after which a client that holds memory is closed while others wait for memory.
+pub(super) const STALLED_SECONDS: u32 = 5;
+
+/// The sum over all clients of all workers.
+#[derive(Debug)]
+pub(super) struct Budget {
+    used: AtomicU64,
+    limit: u64,
+}
+
+impl Budget {
+    /// `limit` in bytes; 0 means the default.
+    pub(super) fn new(limit: u64) -> Budget {
+        Budget { used: AtomicU64::new(0), limit: if limit == 0 { TOTAL_BYTES_MAX } else { limit } }
+    }
+
+    /// Whether no turn may be begun now. A plain load: in the usual case nobody writes to this line.
+    pub(super) fn exhausted(&self) -> bool {
+        self.used() >= self.limit
+    }
+
+    /// Bytes held now.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// A client that held `before` bytes holds `after` now.
+    pub(super) fn change(&self, before: usize, after: usize) {
+        if after > before {
+            self.used.fetch_add((after - before) as u64, Ordering::Relaxed);
+        } else if before > after {
+            self.used.fetch_sub((before - after) as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_exhausted_at_its_limit_and_recovers() {
+        let budget = Budget::new(100);
+        budget.change(0, 60);
+        assert!(!budget.exhausted());
+        budget.change(0, 40);
+        assert!(budget.exhausted());
+        budget.change(60, 10);
+        assert!(!budget.exhausted());
+        assert_eq!(budget.used(), 50);
+    }
+
+    #[test]
+    fn no_limit_given_means_the_default() {
+        let budget = Budget::new(0);
+        budget.change(0, 64 << 20);
+        assert!(budget.exhausted());
+    }
+}

@@ -1,0 +1,418 @@
+//! One client: its socket, its conversation, and what waits between two turns.
+//!
+//! In a turn the worker lends its buffers: what was read is run, and all replies go out by one write. Only what is left
+//! over is kept by the client itself, in [`Held`]: the beginning of a request, and replies that the socket did not take.
+//! While replies wait, nothing is read or run, so one turn's worth is the most that a client ever holds.
+
+use std::io::{ErrorKind, IoSlice, IoSliceMut};
+use std::os::fd::RawFd;
+
+use mio::{Registry, Token};
+
+use super::budget::Budget;
+use super::roster::{Pulse, State};
+use super::stream::Stream;
+use crate::commands::Context;
+use crate::conn::{Conn, Next, Output};
+use crate::stats::{Counter, ThreadStats};
+use crate::sync::Arc;
+
+/// Bytes asked from a socket at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// Room in front of them for the beginning of a request that came earlier: a line (2048 bytes), or the credentials of an
+/// authentication (16 KiB).
+const PARTIAL_BYTES: usize = 32 << 10;
+
+/// Replies of this many bytes are sent before more requests are run, even if nobody else waits.
+const SEND_BYTES: usize = 64 << 10;
+
+/// Pieces of one vectored write.
+const SLICES: usize = 64;
+
+/// What a worker lends to the client whose turn it is.
+pub(super) struct Buffers {
+    input: Box<[u8]>,
+    output: Output,
+}
+
+impl Buffers {
+    pub(super) fn new() -> Buffers {
+        Buffers { input: vec![0; PARTIAL_BYTES + READ_BYTES].into_boxed_slice(), output: Output::new() }
+    }
+}
+
+/// One client of a worker.
+pub(super) struct Client {
+    stream: Stream,
+    conn: Conn,
+    pulse: Arc<Pulse>,
+    /// What waits between turns; idle clients have none.
+    held: Option<Box<Held>>,
+    /// Bytes charged to the budget for `held`.
+    charged: usize,
+    /// The socket may have bytes: it told so and has not been drained since.
+    readable: bool,
+    /// The other side has closed: a short read does not mean that the end has been seen.
+    read_closed: bool,
+    /// The last turn was used up; the conversation goes on without new bytes.
+    again: bool,
+    /// To be closed when the waiting replies have gone.
+    closing: bool,
+    /// The worker's poll also tells when the socket can take more.
+    watching: bool,
+    /// Has a place in the worker's queue.
+    pub(super) queued: bool,
+}
+
+/// What one client keeps between two turns.
+struct Held {
+    /// Bytes read and not yet run; those before `run` are done with.
+    input: Vec<u8>,
+    run: usize,
+    /// Replies that the socket did not take.
+    output: Output,
+}
+
+/// What is to become of the client after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// Nothing to do until the socket tells more.
+    Rest,
+    /// More is waiting: at the back of the queue.
+    Again,
+    /// The socket takes no more replies for now.
+    Blocked,
+    /// It may not run now, because the budget is used up.
+    Starved,
+    /// Close it.
+    Close,
+    /// Close it and stop the server.
+    Shutdown { graceful: bool },
+}
+
+/// What came of reading.
+enum Received {
+    /// Something was run.
+    Ran(Next),
+    /// There was nothing.
+    Nothing,
+    /// The other side is gone.
+    Ended,
+}
+
+/// What came of writing.
+#[derive(PartialEq, Eq)]
+enum Sent {
+    All,
+    Blocked,
+    Failed,
+}
+
+impl Client {
+    pub(super) fn new(stream: Stream, conn: Conn, pulse: Arc<Pulse>) -> Client {
+        Client {
+            stream,
+            conn,
+            pulse,
+            held: None,
+            charged: 0,
+            readable: false,
+            read_closed: false,
+            again: false,
+            closing: false,
+            watching: false,
+            queued: false,
+        }
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.stream.fd()
+    }
+
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Process memory held between turns, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.charged
+    }
+
+    /// Whether it has requests to run that were read already.
+    pub(super) fn has_more(&self) -> bool {
+        self.again
+    }
+
+    /// The socket has told something.
+    pub(super) fn notice(&mut self, readable: bool, read_closed: bool) {
+        self.readable |= readable;
+        self.read_closed |= read_closed;
+    }
+
+    /// One turn: sends what waits, then reads once (or goes on with what was read), runs what is complete, and writes once.
+    /// `alone` says whether nobody else waits for the worker; then the turn goes on.
+    pub(super) fn turn(
+        &mut self,
+        buffers: &mut Buffers,
+        cx: &mut Context<'_>,
+        budget: &Budget,
+        alone: &mut dyn FnMut() -> bool,
+    ) -> After {
+        let after = self.send_then_run(buffers, cx, budget, alone);
+        self.charge(budget);
+        self.pulse.set_state(match after {
+            After::Blocked => State::Mwrite,
+            _ => State::of(&self.conn),
+        });
+        after
+    }
+
+    /// Gives its memory back to the budget, before it is dropped.
+    pub(super) fn release(&mut self, budget: &Budget) {
+        self.held = None;
+        self.charge(budget);
+    }
+
+    /// Asks the worker's poll to tell when the socket can take more, if it does not yet.
+    pub(super) fn watch_writable(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
+        if !self.watching {
+            self.stream.watch_writable(registry, token)?;
+            self.watching = true;
+        }
+        Ok(())
+    }
+
+    /// Takes that back where it costs something.
+    pub(super) fn unwatch_writable(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
+        if self.watching && self.stream.unwatch_writable(registry, token)? {
+            self.watching = false;
+        }
+        Ok(())
+    }
+
+    fn send_then_run(
+        &mut self,
+        buffers: &mut Buffers,
+        cx: &mut Context<'_>,
+        budget: &Budget,
+        alone: &mut dyn FnMut() -> bool,
+    ) -> After {
+        match self.send_held(cx) {
+            Sent::All => {}
+            Sent::Blocked => return After::Blocked,
+            Sent::Failed => return After::Close,
+        }
+        if self.closing {
+            return After::Close;
+        }
+        if !self.again && !self.readable {
+            return After::Rest;
+        }
+        if budget.exhausted() {
+            return After::Starved;
+        }
+        self.pulse.set_state(State::ParseCmd);
+        let received =
+            if self.again { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
+        match received {
+            Received::Ran(next) => self.answer(next, buffers, cx.stats),
+            Received::Nothing => After::Rest,
+            Received::Ended => After::Close,
+        }
+    }
+
+    /// Runs on with bytes that were read in an earlier turn.
+    fn go_on(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, alone: &mut dyn FnMut() -> bool) -> Next {
+        let mut held = self.held.take();
+        let input = held.as_ref().map_or(&[][..], |held| &held.input[held.run..]);
+        let (run, next) = run(&mut self.conn, input, &mut buffers.output, cx, alone);
+        if let Some(held) = &mut held {
+            held.run += run;
+            if !matches!(next, Next::Again) || held.run == held.input.len() {
+                // What is left now waits for the client, maybe long: no more than it needs.
+                held.input = held.input[held.run..].to_vec();
+                held.run = 0;
+            }
+        }
+        self.held = held;
+        self.pulse.progress(cx.now);
+        next
+    }
+
+    /// Reads once and runs what that completes.
+    fn receive(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, alone: &mut dyn FnMut() -> bool) -> Received {
+        let (before, fresh) = buffers.input.split_at_mut(PARTIAL_BYTES);
+        let (into_item, beyond, drained) = match self.conn.upload(cx) {
+            // The value's bytes go where they will stay; what follows it comes with the same call.
+            Some(place) => {
+                let room = place.len();
+                let asked = room + fresh.len();
+                match self.stream.read_vectored(&mut [IoSliceMut::new(place), IoSliceMut::new(fresh)]) {
+                    Ok(n) => (n.min(room), n.saturating_sub(room), n < asked),
+                    Err(error) => return self.not_read(error.kind()),
+                }
+            }
+            None => match self.stream.read(fresh) {
+                Ok(n) => (0, n, n < READ_BYTES),
+                Err(error) => return self.not_read(error.kind()),
+            },
+        };
+        if into_item + beyond == 0 {
+            // Everything complete has been run and answered: a half-closed client is served before it gets here.
+            return Received::Ended;
+        }
+        // Fewer bytes than asked: the socket is empty, and the next byte makes a new event. A second read, only to see
+        // EAGAIN, would cost a system call for each request. Not so when the other side has closed: the end makes no
+        // event of its own when it came together with the bytes.
+        self.readable = !drained || self.read_closed;
+        cx.stats.add(Counter::BytesRead, (into_item + beyond) as u64);
+        if into_item > 0 {
+            self.conn.uploaded(into_item);
+            self.pulse.progress(cx.now);
+        }
+
+        let partial = self.held.as_ref().map_or(&[][..], |held| &held.input[held.run..]);
+        let Some(from) = PARTIAL_BYTES.checked_sub(partial.len()) else {
+            // A conversation never leaves that much; its limits are far below.
+            log::error!("{} bytes of an incomplete request: closing", partial.len());
+            return Received::Ended;
+        };
+        before[from..].copy_from_slice(partial);
+        let input = &buffers.input[from..PARTIAL_BYTES + beyond];
+        if input.is_empty() {
+            return Received::Ran(Next::Read);
+        }
+        let (run, next) = run(&mut self.conn, input, &mut buffers.output, cx, alone);
+        if run > 0 {
+            self.pulse.progress(cx.now);
+        }
+        self.keep(&input[run..]);
+        Received::Ran(next)
+    }
+
+    fn not_read(&mut self, kind: ErrorKind) -> Received {
+        if kind == ErrorKind::WouldBlock {
+            self.readable = false;
+            return Received::Nothing;
+        }
+        // Reset, timed out, unreachable: nobody is there to be told.
+        Received::Ended
+    }
+
+    /// Keeps what has been read and not run.
+    fn keep(&mut self, rest: &[u8]) {
+        match &mut self.held {
+            Some(held) => (held.input, held.run) = (rest.to_vec(), 0),
+            None if rest.is_empty() => {}
+            None => self.held = Some(Box::new(Held { input: rest.to_vec(), run: 0, output: Output::new() })),
+        }
+    }
+
+    /// Sends the turn's replies and says how the client goes on.
+    fn answer(&mut self, next: Next, buffers: &mut Buffers, stats: &ThreadStats) -> After {
+        let sent = send(&mut self.stream, &mut buffers.output, stats);
+        match sent {
+            Sent::All => {}
+            Sent::Blocked => {
+                let output = buffers.output.take();
+                match &mut self.held {
+                    Some(held) => held.output = output,
+                    None => self.held = Some(Box::new(Held { input: Vec::new(), run: 0, output })),
+                }
+            }
+            Sent::Failed => {
+                buffers.output.clear();
+                return After::Close;
+            }
+        }
+        self.again = matches!(next, Next::Again);
+        let blocked = sent == Sent::Blocked;
+        match next {
+            Next::Shutdown { graceful } => After::Shutdown { graceful },
+            Next::Close if !blocked => After::Close,
+            Next::Close => {
+                self.closing = true;
+                After::Blocked
+            }
+            _ if blocked => After::Blocked,
+            Next::Again => After::Again,
+            Next::Read if self.readable => After::Again,
+            Next::Read => After::Rest,
+        }
+    }
+
+    /// Sends replies that an earlier turn could not.
+    fn send_held(&mut self, cx: &Context<'_>) -> Sent {
+        let Some(held) = &mut self.held else { return Sent::All };
+        let before = held.output.len();
+        if before == 0 {
+            return Sent::All;
+        }
+        let sent = send(&mut self.stream, &mut held.output, cx.stats);
+        if held.output.len() < before {
+            self.pulse.progress(cx.now);
+        }
+        if sent == Sent::All {
+            held.output = Output::new();
+        }
+        sent
+    }
+
+    /// Brings the budget up to date and lets go of what is not needed any more.
+    fn charge(&mut self, budget: &Budget) {
+        let bytes = match &self.held {
+            None => 0,
+            Some(held) if held.input.is_empty() && held.output.is_empty() => {
+                self.held = None;
+                0
+            }
+            Some(held) => held.input.capacity() + held.output.buffered() + size_of::<Held>(),
+        };
+        budget.change(self.charged, bytes);
+        self.charged = bytes;
+    }
+}
+
+/// Runs what `input` completes. At the end of a turn it goes on at once if nobody else waits: then giving way would only
+/// cost a write and a copy of the rest.
+fn run(
+    conn: &mut Conn,
+    input: &[u8],
+    output: &mut Output,
+    cx: &mut Context<'_>,
+    alone: &mut dyn FnMut() -> bool,
+) -> (usize, Next) {
+    let mut run = 0;
+    loop {
+        let before = output.len();
+        let progress = conn.process(&input[run..], output, cx);
+        run = input.len().min(run + progress.consumed);
+        let moved = progress.consumed > 0 || output.len() > before;
+        match progress.next {
+            Next::Again if moved && output.len() < SEND_BYTES && alone() => {}
+            next => return (run, next),
+        }
+    }
+}
+
+/// Writes until all has gone or the socket takes no more. A short write says that as well as EAGAIN would.
+fn send(stream: &mut Stream, output: &mut Output, stats: &ThreadStats) -> Sent {
+    while !output.is_empty() {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = output.slices(&mut slices);
+        let slices = &slices[..count];
+        let asked: usize = slices.iter().map(|slice| slice.len()).sum();
+        let written = match stream.write(slices) {
+            Ok(n) => n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::Blocked,
+            Err(_) => return Sent::Failed,
+        };
+        stats.add(Counter::BytesWritten, written as u64);
+        output.advance(written);
+        if written < asked {
+            return Sent::Blocked;
+        }
+    }
+    Sent::All
+}

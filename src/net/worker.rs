@@ -1,0 +1,288 @@
+//! One worker: a thread, its poll and its clients.
+//!
+//! A round: wait for events, note them in the queue, give each client in it one turn. Events are edge-triggered and a
+//! client is registered once, so in the steady state a burst of requests costs one `epoll_wait`, one read and one write.
+//! Clients whose turn is used up go to the back of the queue; while it is not empty the wait is a look. The clock is read once a round.
+//!
+//! Invariant: a client is in the queue at most once for going on ([`Client::queued`]); events beside that only set its
+//! marks. Clients are closed in [`Worker::close`] only.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+
+use super::Shared;
+use super::budget::STALLED_SECONDS;
+use super::client::{After, Buffers, Client};
+use super::idle::IdleWatch;
+use super::roster::{Roster, WAKE};
+use crate::clock::Now;
+use crate::commands::Context;
+use crate::conn::Conn;
+use crate::stats::{Counter, Process, ThreadStats};
+use crate::sync::{Arc, Ordering};
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 512;
+
+/// How long clients wait for memory before it is looked for again.
+const STARVED_RETRY: Duration = Duration::from_millis(10);
+
+/// Turns given after the call to stop, so that requests already read are answered; a bound, not a goal.
+const LAST_TURNS_MAX: usize = 1 << 20;
+
+/// A worker. It lives on its own thread, in [`Worker::run`].
+pub(super) struct Worker {
+    poll: Poll,
+    events: Events,
+    roster: Arc<Roster>,
+    shared: Arc<Shared>,
+    stats: Arc<ThreadStats>,
+    /// By the key that the roster gave.
+    clients: Vec<Option<Client>>,
+    queue: VecDeque<Ready>,
+    buffers: Buffers,
+    /// Clients that may not run because the memory budget is used up.
+    starved: Vec<usize>,
+    /// How many clients hold memory between turns.
+    holders: usize,
+    /// Second of the last look for stalled holders.
+    looked: u32,
+    idle: IdleWatch,
+}
+
+/// A place in the queue.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    key: usize,
+    readable: bool,
+    read_closed: bool,
+    /// Not an event: the client asked to go on.
+    again: bool,
+}
+
+impl Ready {
+    fn event(event: &Event) -> Ready {
+        let closed = event.is_read_closed() || event.is_error();
+        Ready { key: event.token().0, readable: event.is_readable() || closed, read_closed: closed, again: false }
+    }
+
+    fn again(key: usize) -> Ready {
+        Ready { key, readable: false, read_closed: false, again: true }
+    }
+}
+
+impl Worker {
+    /// Makes worker number `index`, and the roster by which it is given clients.
+    pub(super) fn new(shared: Arc<Shared>, index: usize) -> io::Result<Worker> {
+        let poll = Poll::new()?;
+        let roster = Arc::new(Roster::new(poll.registry().try_clone()?)?);
+        let now = shared.server.clock.now();
+        let stats = shared.server.threads.get(index).cloned().unwrap_or_default();
+        let idle = IdleWatch::new(u32::try_from(shared.server.settings.idle_timeout_seconds).ok().filter(|&s| s > 0), now);
+        Ok(Worker {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            roster,
+            shared,
+            stats,
+            clients: Vec::new(),
+            queue: VecDeque::new(),
+            buffers: Buffers::new(),
+            starved: Vec::new(),
+            holders: 0,
+            looked: now.seconds,
+            idle,
+        })
+    }
+
+    /// Its clients as others see them.
+    pub(super) fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// Serves until the server stops.
+    pub(super) fn run(mut self) {
+        let mut now = self.shared.server.clock.now();
+        loop {
+            let timeout = self.timeout(now);
+            look(&mut self.poll, &mut self.events, &mut self.queue, timeout);
+            now = self.shared.server.clock.now();
+            for _ in 0..self.queue.len() {
+                let Some(ready) = self.queue.pop_front() else { break };
+                self.serve(ready, now);
+            }
+            self.feed_starved();
+            self.close_stalled(now);
+            self.close_idle(now);
+            if self.shared.stopping() {
+                self.finish(now);
+                return;
+            }
+        }
+    }
+
+    /// How long nothing can happen without an event; `None` for ever.
+    fn timeout(&self, now: Now) -> Option<Duration> {
+        if !self.queue.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let starved = (!self.starved.is_empty()).then_some(STARVED_RETRY);
+        // Memory is looked after once a second, while there is any.
+        let holders = (self.holders > 0).then_some(Duration::from_secs(1));
+        [starved, holders, self.idle.wait(now)].into_iter().flatten().min()
+    }
+
+    /// Gives one client its turn.
+    fn serve(&mut self, ready: Ready, now: Now) {
+        if Token(ready.key) == WAKE || !self.meet(ready.key) {
+            return;
+        }
+        let Worker { poll, events, queue, clients, buffers, shared, stats, .. } = self;
+        let Some(client) = clients.get_mut(ready.key).and_then(Option::as_mut) else { return };
+        client.notice(ready.readable, ready.read_closed);
+        if client.queued && !ready.again {
+            // Its turn is further back in the queue.
+            return;
+        }
+        client.queued = false;
+        let mut alone = || {
+            if queue.is_empty() {
+                look(poll, events, queue, Some(Duration::ZERO));
+            }
+            queue.is_empty()
+        };
+        let mut cx = Context { store: &shared.store, server: &shared.server, stats, now };
+        let held = client.held_bytes() > 0;
+        let after = client.turn(buffers, &mut cx, &shared.budget, &mut alone);
+        match (held, client.held_bytes() > 0) {
+            (false, true) => self.holders += 1,
+            (true, false) => self.holders -= 1,
+            _ => {}
+        }
+        self.settle(ready.key, after);
+    }
+
+    /// Does what the client's turn ended with.
+    fn settle(&mut self, key: usize, after: After) {
+        let Some(client) = self.clients.get_mut(key).and_then(Option::as_mut) else { return };
+        let registered = match after {
+            After::Blocked => client.watch_writable(self.poll.registry(), Token(key)),
+            _ => client.unwatch_writable(self.poll.registry(), Token(key)),
+        };
+        if let Err(error) = registered {
+            log::error!("a client cannot be watched: {error}");
+            return self.close(key);
+        }
+        match after {
+            After::Rest | After::Blocked => {}
+            After::Again => {
+                client.queued = true;
+                self.queue.push_back(Ready::again(key));
+            }
+            After::Starved => {
+                client.queued = true;
+                self.starved.push(key);
+            }
+            After::Close => self.close(key),
+            After::Shutdown { graceful } => {
+                self.close(key);
+                (self.shared.on_shutdown)(graceful);
+            }
+        }
+    }
+
+    /// Makes sure that the client of `key` is in the table: at its first event the roster hands its socket over. False for
+    /// one that has gone.
+    fn meet(&mut self, key: usize) -> bool {
+        if self.clients.get(key).is_some_and(Option::is_some) {
+            return true;
+        }
+        let Some((stream, pulse)) = self.roster.meet(key) else { return false };
+        if self.clients.len() <= key {
+            self.clients.resize_with(key + 1, || None);
+        }
+        self.clients[key] = Some(Client::new(stream, Conn::new(), pulse));
+        true
+    }
+
+    fn close(&mut self, key: usize) {
+        // Before the socket is closed: whoever reads the roster relies on open descriptors.
+        if !self.roster.leave(key) {
+            return;
+        }
+        self.shared.server.process.sub(Process::CurrConnections, 1);
+        if let Some(mut client) = self.clients.get_mut(key).and_then(Option::take) {
+            log::debug!("<{} connection closed.", client.fd());
+            if client.held_bytes() > 0 {
+                self.holders -= 1;
+            }
+            client.release(&self.shared.budget);
+        }
+    }
+
+    /// Puts those who wait for memory back into the queue when there is some.
+    fn feed_starved(&mut self) {
+        if !self.shared.budget.exhausted() {
+            self.queue.extend(self.starved.drain(..).map(Ready::again));
+        }
+    }
+
+    /// Once a second while the budget is used up: closes those who hold memory and make no progress.
+    fn close_stalled(&mut self, now: Now) {
+        if self.holders == 0 || now.seconds == self.looked {
+            return;
+        }
+        self.looked = now.seconds;
+        if !self.shared.budget.exhausted() {
+            return;
+        }
+        for key in 0..self.clients.len() {
+            let stalled = self.clients[key].as_ref().is_some_and(|client| {
+                client.held_bytes() > 0 && client.pulse().idle_seconds(now) >= STALLED_SECONDS
+            });
+            if stalled {
+                self.stats.count(Counter::ReadBufOom);
+                self.close(key);
+            }
+        }
+    }
+
+    fn close_idle(&mut self, now: Now) {
+        let mut overdue = Vec::new();
+        self.idle.step(&self.roster, now, |key| overdue.push(key));
+        for key in overdue {
+            self.stats.count(Counter::IdleKicks);
+            self.close(key);
+        }
+    }
+
+    /// Stops: in good order what has been read is still answered; then all are closed.
+    fn finish(&mut self, now: Now) {
+        if self.shared.stop.load(Ordering::Relaxed) == super::STOP_GRACEFUL {
+            self.queue.extend(self.starved.drain(..).map(Ready::again));
+            for _ in 0..LAST_TURNS_MAX {
+                let Some(ready) = self.queue.pop_front() else { break };
+                let going_on = self.clients.get(ready.key).and_then(Option::as_ref).is_some_and(Client::has_more);
+                if going_on || !ready.again {
+                    self.serve(ready, now);
+                }
+            }
+        }
+        for key in self.roster.keys() {
+            self.close(key);
+        }
+    }
+}
+
+/// Takes the events that are there, or waits for some, and notes them in the queue.
+fn look(poll: &mut Poll, events: &mut Events, queue: &mut VecDeque<Ready>, timeout: Option<Duration>) {
+    match poll.poll(events, timeout) {
+        Ok(()) => queue.extend(events.iter().map(Ready::event)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(error) => log::error!("epoll_wait: {error}"),
+    }
+}

@@ -1,0 +1,1 @@
+//! Base64 of keys (section 5.1 of the reference, flag `b`).

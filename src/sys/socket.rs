@@ -1,0 +1,53 @@
+//! Socket calls that neither mio nor socket2 offers safely: asking the addresses of a descriptor that another thread owns.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use socket2::SockAddr;
+
+/// The address of the other end of `fd`.
+///
+/// # Errors
+/// When `fd` is no connected socket (any more).
+pub fn peer_address(fd: RawFd) -> io::Result<SockAddr> {
+    ask(fd, libc::getpeername)
+}
+
+/// The address of this end of `fd`.
+///
+/// # Errors
+/// When `fd` is no socket (any more).
+pub fn local_address(fd: RawFd) -> io::Result<SockAddr> {
+    ask(fd, libc::getsockname)
+}
+
+type Call = unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
+
+fn ask(fd: RawFd, call: Call) -> io::Result<SockAddr> {
+    // SAFETY: `call` is one of the two functions above; it writes at most `length` bytes of an address to `storage`, which
+    // has room for any, and sets `length` to what it wrote. A number that is no open socket is answered with an error.
+    let answer = unsafe {
+        SockAddr::try_init(|storage, length| match call(fd, storage.cast(), length) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        })
+    };
+    Ok(answer?.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn both_ends_of_a_connection_are_told_and_a_closed_one_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, local) = (listener.local_addr().unwrap(), stream.local_addr().unwrap());
+        assert_eq!(peer_address(stream.as_raw_fd()).unwrap().as_socket(), Some(peer));
+        assert_eq!(local_address(stream.as_raw_fd()).unwrap().as_socket(), Some(local));
+        assert!(peer_address(-1).is_err());
+    }
+}
