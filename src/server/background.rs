@@ -1,7 +1,7 @@
 //! The thread that lets the store do its background work. What is done is the store's; here are only the thread and
 //! the sleeping.
 
-use crate::clock::Clock;
+use crate::commands::Server;
 use crate::store::Store;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use std::io;
@@ -22,12 +22,12 @@ impl Background {
     ///
     /// # Errors
     /// When no thread can be had.
-    pub fn start(store: Store, clock: Arc<Clock>) -> io::Result<Background> {
+    pub fn start(store: Store, server: Arc<Server>) -> io::Result<Background> {
         let stopping = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopping);
-        let thread = thread::Builder::new().name("mc-maintain".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("maintainer".to_owned()).spawn(move || {
             while !flag.load(Ordering::Acquire) {
-                store.maintain(clock.now());
+                store.maintain(server.clock.now());
                 thread::park_timeout(PAUSE);
             }
         })?;

@@ -6,10 +6,8 @@
 use super::exit::{Exit, FAILURE, NO_USER, OS_ERROR, USAGE};
 use crate::settings::Settings;
 use crate::sys::{process, resources};
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Raises or lowers what `-r` and `-c` ask for.
@@ -20,12 +18,41 @@ pub fn limits(settings: &Settings) -> Result<(), Exit> {
     if settings.coredumps {
         resources::allow_core_files().map_err(|_| Exit::new(OS_ERROR, "failed to ensure corefile creation"))?;
     }
-    resources::set_open_files(u64::from(settings.maxconns)).map_err(|_| {
+    open_files(settings).map_err(|_| {
         Exit::new(
             OS_ERROR,
             "failed to set rlimit for open files. Try starting as root or requesting smaller maxconns value.",
         )
     })
+}
+
+/// Descriptors that are no clients: standard streams, listeners, polls and their wakers, files.
+const OWN_DESCRIPTORS: u64 = 64;
+
+/// Descriptors of one worker that `stats` shows as reserved (section 11.1). More than it uses.
+pub const RESERVED_PER_THREAD: u32 = 5;
+
+/// Makes room for `-c` clients. They are counted as clients, not by descriptor as memcached counts (section 15.2), so
+/// what the server needs itself comes on top; where only `-c` may be had, that has to do.
+fn open_files(settings: &Settings) -> io::Result<()> {
+    let clients = u64::from(settings.maxconns);
+    let own = OWN_DESCRIPTORS + u64::from(RESERVED_PER_THREAD) * u64::from(settings.num_threads);
+    resources::set_open_files(clients + own).or_else(|_| {
+        let most = resources::open_files_most()?;
+        resources::set_open_files(clients.max(most))
+    })
+}
+
+/// Refuses a `-c` that would leave nothing beyond what `stats` counts as reserved.
+///
+/// # Errors
+/// When it is that small.
+pub fn enough_connections(settings: &Settings, listeners: usize) -> Result<(), Exit> {
+    let reserved = u64::from(RESERVED_PER_THREAD) * u64::from(settings.num_threads);
+    if listeners as u64 + reserved < u64::from(settings.maxconns - 1) {
+        return Ok(());
+    }
+    Err(Exit::new(FAILURE, "Maxconns setting is too low, use -c to increase."))
 }
 
 /// Leaves root's rights behind, for the user of `-u`. For other users `-u` means nothing, as with memcached.
@@ -133,19 +160,13 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Writes the bound TCP ports where `MEMCACHED_PORT_FILENAME` wants them: appended to `<file>.lck`, which is then
-/// renamed, so that whoever waits for the file sees all of them.
+/// Writes the bound ports (`net::port_lines`) where `MEMCACHED_PORT_FILENAME` wants them: appended to `<file>.lck`, which
+/// is then renamed, so that whoever waits for the file sees all of them.
 ///
 /// # Errors
 /// The line to print.
-pub fn write_ports(path: &Path, bound: &[SocketAddr]) -> Result<(), String> {
+pub fn write_ports(path: &Path, lines: &str) -> Result<(), String> {
     let temporary = with_suffix(path, ".lck");
-    let mut lines = String::new();
-    for address in bound {
-        let family = if address.is_ipv4() { "INET" } else { "INET6" };
-        // Writing to a String cannot fail.
-        let _ = writeln!(lines, "TCP {family}: {}", address.port());
-    }
     let write = || -> io::Result<()> {
         let mut file = fs::OpenOptions::new().append(true).create(true).open(&temporary)?;
         file.write_all(lines.as_bytes())?;
@@ -195,13 +216,21 @@ mod tests {
     fn bound_ports_are_told_in_one_piece() {
         let folder = folder("ports");
         let path = folder.join("ports");
-        let bound: [SocketAddr; 2] = ["0.0.0.0:42869".parse().unwrap(), "[::]:33927".parse().unwrap()];
-        write_ports(&path, &bound).unwrap();
+        write_ports(&path, "TCP INET: 42869\nTCP INET6: 33927\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "TCP INET: 42869\nTCP INET6: 33927\n");
         assert!(!folder.join("ports.lck").exists());
         fs::remove_dir_all(&folder).unwrap();
-        let refused = write_ports(Path::new("/no/such/folder/p"), &bound).unwrap_err();
+        let refused = write_ports(Path::new("/no/such/folder/p"), "TCP INET: 1\n").unwrap_err();
         assert_eq!(refused, "Failed to open \"/no/such/folder/p.lck\": No such file or directory");
+    }
+
+    #[test]
+    fn too_few_connections_are_refused() {
+        // Five for each of four workers, and the listener. Below 24 memcached 1.6.18 itself runs out of descriptors.
+        let with = |maxconns| enough_connections(&Settings { maxconns, ..Settings::default() }, 1);
+        assert!(with(23).is_ok());
+        assert_eq!(with(22), Err(Exit::new(1, "Maxconns setting is too low, use -c to increase.")));
+        assert!(with(1).is_err());
     }
 
     #[test]

@@ -14,6 +14,14 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// Asks the waiting thread for it, from any other.
+    pub fn ask(self) {
+        signals::raise(match self {
+            Stop::Now => signals::INT,
+            Stop::Graceful => signals::USR1,
+        });
+    }
+
     /// What is printed at the end. memcached always tells of the graceful stop, of the other one only with `-v`.
     #[must_use]
     pub fn farewell(self, verbosity: u32) -> Option<&'static str> {
@@ -40,8 +48,15 @@ impl Signals {
         Ok(Signals(set))
     }
 
-    /// Sleeps until the server is to stop, and calls `reload` for each SIGHUP meanwhile.
-    pub fn wait(&self, mut reload: impl FnMut()) -> Stop {
+    /// Sleeps until the server is to stop, and calls `reload` for each SIGHUP meanwhile. Afterwards signals have their
+    /// usual effect again, so that a second one ends a stop that takes too long.
+    pub fn wait(self, reload: impl FnMut()) -> Stop {
+        let stop = self.wait_for_stop(reload);
+        self.0.release();
+        stop
+    }
+
+    fn wait_for_stop(&self, mut reload: impl FnMut()) -> Stop {
         loop {
             match self.0.wait() {
                 Ok(signals::HUP) => reload(),

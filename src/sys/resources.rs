@@ -2,6 +2,7 @@
 
 use super::check;
 use std::io;
+use std::time::Duration;
 
 type Resource = libc::__rlimit_resource_t;
 
@@ -18,12 +19,12 @@ fn set_limit(resource: Resource, now: libc::rlim_t, most: libc::rlim_t) -> io::R
     check(unsafe { libc::setrlimit(resource, &raw const limit) })
 }
 
-/// The open files that this process may have now.
+/// The most open files that this user may have.
 ///
 /// # Errors
 /// The system's.
-pub fn open_files() -> io::Result<u64> {
-    Ok(limit(libc::RLIMIT_NOFILE)?.rlim_cur)
+pub fn open_files_most() -> io::Result<u64> {
+    Ok(limit(libc::RLIMIT_NOFILE)?.rlim_max)
 }
 
 /// Sets the limit of open files, up or down, for good.
@@ -70,13 +71,36 @@ pub fn physical_memory_bytes() -> u64 {
     u64::try_from(pages).unwrap_or(0).saturating_mul(u64::try_from(size).unwrap_or(0))
 }
 
+/// CPU time of the process so far, in user code and in the kernel.
+#[must_use]
+pub fn cpu_time() -> (Duration, Duration) {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a live value of its type; all zeros is a valid one, should the call fail.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let duration = |time: libc::timeval| {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+    };
+    (duration(usage.ru_utime), duration(usage.ru_stime))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn cpu_time_never_goes_back() {
+        let (user, system) = cpu_time();
+        let later = cpu_time();
+        assert!(later.0 >= user && later.1 >= system);
+    }
+
+    #[test]
     fn the_machine_has_memory_and_open_files() {
         assert!(physical_memory_bytes() > 1024 * 1024);
-        assert!(open_files().unwrap() > 3);
+        assert!(open_files_most().unwrap() > 3);
     }
 }

@@ -55,6 +55,12 @@ impl Set {
         }
     }
 
+    /// Lets them through again, with their usual effect: the end of the process.
+    pub fn release(&self) {
+        // SAFETY: the mask is initialised, and the old one is not asked for; unblocking does not fail.
+        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const self.mask, std::ptr::null_mut()) };
+    }
+
     /// Sleeps until one of the (blocked) signals comes, and says which.
     ///
     /// # Errors
