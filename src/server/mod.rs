@@ -1,1 +1,140 @@
-//! Being written.
+//! The server as a process: what happens between the arguments and the exit code.
+//!
+//! - [`options`]: arguments become settings; [`getopt`] splits the words, [`manual`] tells about them.
+//! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`signals`], [`logging`].
+//! - [`background`]: the thread that lets the store work.
+//!
+//! [`run`] keeps memcached's order of steps (end of section 9), because the order decides which of two mistakes is told
+//! and which user binds the sockets. Only this layer reads arguments, environment and signals.
+
+pub mod background;
+pub mod exit;
+pub mod getopt;
+pub mod logging;
+pub mod manual;
+pub mod memory;
+pub mod options;
+pub mod process;
+pub mod signals;
+
+use crate::clock::Clock;
+use crate::commands::Server;
+use crate::net::{self, Listener, Workers};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::sync::Arc;
+use background::Background;
+use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
+use logging::say;
+use process::{PidFile, reason};
+use signals::{Signals, Stop};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::Write as _;
+
+/// Runs the server until it is told to stop. `program` is the name in messages, `words` what was typed after it.
+/// Returns the exit code.
+#[must_use]
+pub fn run(program: &str, words: &[Vec<u8>]) -> u8 {
+    match start(program, words) {
+        Ok(running) => {
+            running.wait();
+            SUCCESS
+        }
+        Err(exit) => leave(&exit),
+    }
+}
+
+/// A server that serves.
+struct Running {
+    server: Arc<Server>,
+    signals: Signals,
+    workers: Workers,
+    background: Background,
+    /// Only with `-d`: then it is removed at the end.
+    pid_file: Option<PidFile>,
+}
+
+fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
+    let parsed = options::parse(program, words)?;
+    parsed.warnings.iter().for_each(|line| say(line));
+    let mut settings = parsed.settings;
+    settings.port_file = std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into);
+
+    process::limits(&settings)?;
+    process::user(&settings)?;
+    process::daemonize(&settings)?;
+    let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings)];
+    warnings.iter().flatten().for_each(|line| say(line));
+    options::check::hashpower(&settings)?;
+
+    // From here on there are threads.
+    logging::start(settings.verbosity);
+    abort_on_panic();
+    let signals = Signals::hold()?;
+    let seed = RandomState::new().build_hasher().finish();
+    let store = Store::open(memory::store_config(&settings, seed)).map_err(|text| Exit::new(FAILURE, text))?;
+    let server = Arc::new(Server::new(settings, Clock::start()));
+    let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
+    let background = Background::start(store.clone(), Arc::clone(&server)).map_err(threads)?;
+    let listeners = listen(&server.settings)?;
+    let on_shutdown = Box::new(|graceful| if graceful { Stop::Graceful.ask() } else { Stop::Now.ask() });
+    let workers = Workers::start(Arc::clone(&server), store, listeners, on_shutdown).map_err(threads)?;
+    let pid_file = write_pid_file(&server.settings);
+    Ok(Running { server, signals, workers, background, pid_file })
+}
+
+/// Binds, and tells whoever waits for it which ports it became.
+fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
+    let listeners = net::listen(settings).map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
+    process::enough_connections(settings, listeners.len())?;
+    if let Some(path) = settings.port_file.as_deref().filter(|_| settings.socket_path.is_none())
+        && let Err(line) = process::write_ports(path, &net::port_lines(&listeners))
+    {
+        say(&line);
+    }
+    Ok(listeners)
+}
+
+fn write_pid_file(settings: &Settings) -> Option<PidFile> {
+    let (pid_file, warnings) = PidFile::write(settings.pid_file.as_deref()?);
+    warnings.iter().for_each(|line| say(line));
+    settings.daemon.then_some(pid_file)
+}
+
+impl Running {
+    /// Serves until a signal or a client says stop, then stops in order: first whoever brings work, then whoever does it.
+    fn wait(self) {
+        let stop = self.signals.wait(|| log::info!("SIGHUP: nothing to read again"));
+        if let Some(line) = stop.farewell(self.server.settings.verbosity) {
+            say(line);
+        }
+        self.workers.stop(stop == Stop::Graceful);
+        self.background.stop();
+        if let Some(line) = self.pid_file.and_then(PidFile::remove) {
+            say(&line);
+        }
+    }
+}
+
+/// Makes a panic of any thread the end of the process: a server that has lost one of its threads would look alive and
+/// not be.
+fn abort_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
+}
+
+/// Prints the last lines and returns the exit code.
+fn leave(exit: &Exit) -> u8 {
+    for line in &exit.lines {
+        if exit.code == SUCCESS {
+            // `memhold -h | head -1` closes the pipe early, which is fine.
+            let _ = writeln!(std::io::stdout(), "{line}");
+        } else {
+            say(line);
+        }
+    }
+    exit.code
+}

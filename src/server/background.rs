@@ -1,0 +1,44 @@
+//! The thread that lets the store do its background work. What is done is the store's; here are only the thread and
+//! the sleeping.
+
+use crate::commands::Server;
+use crate::store::Store;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use std::io;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Pause between two steps.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The running thread; it ends with [`Background::stop`].
+pub struct Background {
+    stopping: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Background {
+    /// Starts calling [`Store::maintain`], about ten times a second.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn start(store: Store, server: Arc<Server>) -> io::Result<Background> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stopping);
+        let thread = thread::Builder::new().name("maintainer".to_owned()).spawn(move || {
+            while !flag.load(Ordering::Acquire) {
+                store.maintain(server.clock.now());
+                thread::park_timeout(PAUSE);
+            }
+        })?;
+        Ok(Background { stopping, thread })
+    }
+
+    /// Ends the thread after the step it is in.
+    pub fn stop(self) {
+        self.stopping.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        // A panic of the thread has ended the process already.
+        let _ = self.thread.join();
+    }
+}

@@ -1,0 +1,335 @@
+//! The extended options, `-o a,b=c,...`: a row each (section 10 of the reference).
+
+use super::number::{atof, atoi, decimal, whole};
+use super::{Typed, absent, text};
+use crate::server::exit::{Exit, FAILURE};
+use crate::settings::{HashAlgorithm, MIB, Settings};
+use std::ops::RangeInclusive;
+
+/// A row of the table of extended options.
+pub struct Sub {
+    /// Its name; without `no_` where there are both forms.
+    pub name: &'static str,
+    /// The default as it would be typed; empty where nothing typed means the same.
+    pub default: &'static str,
+    /// One or more lines for `-h` and the documentation.
+    pub help: &'static str,
+    /// What it takes and does.
+    pub kind: Kind,
+}
+
+/// What an extended option takes.
+pub enum Kind {
+    /// On as `name`, off as `no_name`; a value is ignored.
+    Switch(fn(&mut Settings, bool)),
+    /// Only this one name; a value is ignored.
+    Word(fn(&mut Typed)),
+    /// A value; the message is for when it is missing.
+    Value(&'static str, Setter),
+    /// A value, and what is meant without one.
+    Optional(&'static str, Setter),
+    /// memcached has it, memhold does not yet.
+    Absent,
+    /// The same for a switch whose off form is true already.
+    AlwaysOff,
+}
+
+type Setter = fn(&mut Typed, &[u8]) -> Result<(), Exit>;
+
+/// Reads the argument of one `-o`.
+///
+/// # Errors
+/// The first element that is unknown or has a bad value.
+pub fn read(typed: &mut Typed, list: &[u8]) -> Result<(), Exit> {
+    // As getsubopt does: the list ends where nothing is left, so a comma at the very end is no empty element.
+    let list = list.strip_suffix(b",").filter(|rest| !rest.is_empty()).unwrap_or(list);
+    if list.is_empty() {
+        return Ok(());
+    }
+    list.split(|&byte| byte == b',').try_for_each(|element| apply(typed, element))
+}
+
+fn apply(typed: &mut Typed, element: &[u8]) -> Result<(), Exit> {
+    let (name, value) = match element.iter().position(|&byte| byte == b'=') {
+        Some(at) => (&element[..at], Some(&element[at + 1..])),
+        None => (element, None),
+    };
+    for sub in EXTENDED {
+        if name == sub.name.as_bytes() {
+            match sub.kind {
+                Kind::Switch(set) => set(&mut typed.settings, true),
+                Kind::Word(set) => set(typed),
+                Kind::Value(missing, set) => set(typed, value.ok_or_else(|| bad(missing))?)?,
+                Kind::Optional(without, set) => set(typed, value.unwrap_or(without.as_bytes()))?,
+                Kind::Absent | Kind::AlwaysOff => return Err(absent(&format!("-o {}", sub.name))),
+            }
+            return Ok(());
+        }
+        if name.strip_prefix(b"no_") == Some(sub.name.as_bytes()) {
+            match sub.kind {
+                Kind::Switch(set) => set(&mut typed.settings, false),
+                Kind::AlwaysOff => {}
+                _ => continue,
+            }
+            return Ok(());
+        }
+    }
+    Err(bad(format!(r#"Illegal suboption "{}""#, text(element))))
+}
+
+const fn sub(name: &'static str, default: &'static str, help: &'static str, kind: Kind) -> Sub {
+    Sub { name, default, help, kind }
+}
+
+/// Every extended option, in the order of `-h`.
+#[rustfmt::skip]
+pub static EXTENDED: &[Sub] = &[
+    sub("maxconns_fast", "", "beyond -c, refuse with a line instead of not accepting (default: on)",
+        Kind::Switch(|s, on| s.maxconns_fast = on)),
+    sub("hashpower", "", "kept and shown; the index sizes itself. 12 to 32",
+        Kind::Value("Missing numeric argument for hashpower", |t, v| {
+            t.settings.hashpower_init = hashpower(atoi(v))?;
+            Ok(())
+        })),
+    sub("tail_repair_time", "", "seconds, at least 10; kept and shown, memhold has no tail to repair",
+        Kind::Value("Missing numeric argument for tail_repair_time", |t, v| {
+            t.settings.tail_repair_time_seconds = atoi(v);
+            if t.settings.tail_repair_time_seconds < 10 {
+                return Err(bad("Cannot set tail_repair_time to less than 10 seconds"));
+            }
+            Ok(())
+        })),
+    sub("hash_algorithm", "murmur3", "jenkins, murmur3 or xxh3; kept and shown, memhold's\nown hash has a random key",
+        Kind::Value("Missing hash_algorithm argument", |t, v| {
+            t.settings.hash_algorithm = hash_algorithm(v)?;
+            Ok(())
+        })),
+    sub("lru_crawler", "", "lru_crawler commands work (default: on)",
+        Kind::Switch(|s, on| s.lru_crawler = on)),
+    sub("lru_crawler_sleep", "100", "microseconds between items of a crawler run, up to 1000000",
+        Kind::Value("Missing lru_crawler_sleep value", |t, v| {
+            let range = 0..=1_000_000;
+            t.settings.lru_crawler_sleep_us = within(v, range, "LRU crawler sleep must be between 0 and 1 second")?;
+            Ok(())
+        })),
+    sub("lru_crawler_tocrawl", "0", "most items of a class that a crawler run looks at; 0 for all",
+        Kind::Value("Missing lru_crawler_tocrawl value", |t, v| {
+            let message = "lru_crawler_tocrawl takes a numeric 32bit value";
+            t.settings.lru_crawler_tocrawl = whole(v).ok_or_else(|| bad(message))?;
+            Ok(())
+        })),
+    sub("read_buf_mem_limit", "0", "megabytes for the buffers of all connections; 0 for no limit",
+        Kind::Value("Missing read_buf_mem_limit argument", |t, v| {
+            t.settings.read_buf_mem_limit_bytes = number("read_buf_mem_limit", v)? * MIB;
+            Ok(())
+        })),
+    sub("lru_maintainer", "", "segmented LRU (default: on)",
+        Kind::Switch(|s, on| {
+            s.lru_maintainer = on;
+            s.lru_segmented = on;
+        })),
+    sub("hot_lru_pct", "20", "percent of memory for the hot LRU, 1 to 79; kept and shown",
+        Kind::Value("Missing hot_lru_pct argument", |t, v| {
+            t.settings.hot_lru_pct = within(v, 1..=79, "hot_lru_pct must be > 1 and < 80")?;
+            Ok(())
+        })),
+    sub("warm_lru_pct", "40", "percent of memory for the warm LRU, 1 to 79; kept and shown",
+        Kind::Value("Missing warm_lru_pct argument", |t, v| {
+            t.settings.warm_lru_pct = within(v, 1..=79, "warm_lru_pct must be > 1 and < 80")?;
+            Ok(())
+        })),
+    sub("hot_max_factor", "0.2", "idle time, against the cold LRU's, at which items leave\nhot; kept and shown",
+        Kind::Value("Missing hot_max_factor argument", |t, v| {
+            t.settings.hot_max_factor = above_zero(v, "hot_max_factor must be > 0")?;
+            Ok(())
+        })),
+    sub("warm_max_factor", "2", "the same for warm",
+        Kind::Value("Missing warm_max_factor argument", |t, v| {
+            t.settings.warm_max_factor = above_zero(v, "warm_max_factor must be > 0")?;
+            Ok(())
+        })),
+    sub("temporary_ttl", "", "items that live at most so many seconds are never\nevicted (default: off)",
+        Kind::Value("Missing temporary_ttl argument", |t, v| {
+            t.settings.temp_lru = true;
+            t.settings.temporary_ttl_seconds = atoi(v).cast_unsigned();
+            Ok(())
+        })),
+    sub("idle_timeout", "0", "seconds after which an idle TCP connection is closed; 0 for never",
+        Kind::Value("Missing numeric argument for idle_timeout", |t, v| {
+            t.settings.idle_timeout_seconds = atoi(v);
+            Ok(())
+        })),
+    sub("slab_chunk_max", "512", "largest chunk in kilobytes; larger items take several.\n\
+         Given, sizes are memcached's own instead of the finer ones",
+        Kind::Value("Missing slab_chunk_max argument", |t, v| {
+            t.settings.slab_chunk_max_bytes = chunk_max(v)?;
+            t.settings.slab_table_given = true;
+            t.chunk_max_given = true;
+            Ok(())
+        })),
+    sub("slab_sizes", "", "sizes of the slab classes, as a-b-c, instead of a growth factor",
+        Kind::Value("Missing slab_sizes argument", |t, v| {
+            t.slab_sizes = Some(v.to_vec());
+            t.settings.slab_table_given = true;
+            Ok(())
+        })),
+    sub("slab_reassign", "", "pages may move between slab classes (default: on)",
+        Kind::Switch(|s, on| s.slab_reassign = on)),
+    sub("slab_automove", "1", "how eagerly pages move: 0 to 2; kept and shown",
+        Kind::Optional("1", |t, v| {
+            t.settings.slab_automove = within(v, 0..=2, "slab_automove must be between 0 and 2")?;
+            Ok(())
+        })),
+    sub("no_slab_automove", "", "the same as slab_automove=0",
+        Kind::Word(|t| t.settings.slab_automove = 0)),
+    sub("slab_automove_ratio", "0.8", "how much younger a class must be to be given a page;\nkept and shown",
+        Kind::Value("Missing slab_automove_ratio argument", |t, v| {
+            t.settings.slab_automove_ratio = atof(v);
+            if t.settings.slab_automove_ratio <= 0.0 || t.settings.slab_automove_ratio > 1.0 {
+                return Err(bad("slab_automove_ratio must be > 0 and < 1"));
+            }
+            Ok(())
+        })),
+    sub("slab_automove_window", "10", "seconds over which ages are averaged, 3 to 1800; kept and shown",
+        Kind::Value("Missing slab_automove_window argument", |t, v| {
+            let message = "slab_automove_window must be > 2 and < 1800";
+            t.settings.slab_automove_window = within(v, 3..=1800, message)?;
+            Ok(())
+        })),
+    sub("slab_automove_freeratio", "0.01", "share of memory that is kept free; kept and shown",
+        Kind::Value("Missing slab_automove_freeratio argument", |t, v| {
+            t.settings.slab_automove_freeratio =
+                decimal(v).ok_or_else(|| unparsed("slab_automove_freeratio"))?;
+            Ok(())
+        })),
+    sub("watcher_logbuf_size", "256", "kilobytes of buffer for each watcher",
+        Kind::Value("Missing watcher_logbuf_size argument", |t, v| {
+            t.settings.watcher_logbuf_bytes = number("watcher_logbuf_size", v)? * 1024;
+            Ok(())
+        })),
+    sub("worker_logbuf_size", "64", "kilobytes of buffer for what each worker tells watchers",
+        Kind::Value("Missing worker_logbuf_size argument", |t, v| {
+            t.settings.worker_logbuf_bytes = number("worker_logbuf_size", v)? * 1024;
+            Ok(())
+        })),
+    sub("track_sizes", "", "count item sizes, for stats sizes",
+        Kind::Word(|t| t.settings.track_sizes = true)),
+    sub("no_hashexpand", "", "accepted; the index grows all the same",
+        Kind::Word(|t| t.settings.hash_expand = false)),
+    sub("modern", "", "accepted, no effect",
+        Kind::Word(|_| {})),
+    sub("no_modern", "", "defaults of memcached 1.4: no page moves, no fast\n\
+         refusal, flat LRU, no crawler, largest chunk of a page",
+        Kind::Word(no_modern)),
+    sub("no_chunked_items", "", "the same as slab_chunk_max=1024",
+        Kind::Word(|t| {
+            t.settings.slab_chunk_max_bytes = PAGE_BYTES;
+            t.settings.slab_table_given = true;
+        })),
+    sub("inline_ascii_resp", "", "accepted, no effect",
+        Kind::Switch(|_, _| {})),
+    sub("resp_obj_mem_limit", "", "accepted, no effect",
+        Kind::Word(|t| {
+            t.warnings.push("DEPRECATED: resp_obj_mem_limit no longer used. See read_buf_mem_limit,".to_owned());
+        })),
+    sub("sock_cookie_id", "0", "mark of the listening sockets, for packet filters",
+        Kind::Value("Missing sock_cookie_id argument", |t, v| {
+            t.settings.sock_cookie_id = atoi(v).cast_unsigned();
+            Ok(())
+        })),
+    sub("drop_privileges", "", "system-call filter", Kind::AlwaysOff),
+    sub("ssl_chain_cert", "", "certificate chain, PEM", Kind::Absent),
+    sub("ssl_key", "", "private key", Kind::Absent),
+    sub("ssl_keyformat", "", "format of the private key", Kind::Absent),
+    sub("ssl_verify_mode", "", "whether clients must show a certificate", Kind::Absent),
+    sub("ssl_ciphers", "", "list of ciphers", Kind::Absent),
+    sub("ssl_ca_cert", "", "authorities of client certificates, PEM", Kind::Absent),
+    sub("ssl_wbuf_size", "", "kilobytes of output buffer of a TLS connection", Kind::Absent),
+    sub("ssl_session_cache", "", "session resumption", Kind::Absent),
+    sub("ssl_kernel_tls", "", "encryption by the kernel", Kind::Absent),
+    sub("ssl_min_version", "", "least version of TLS", Kind::Absent),
+    sub("ext_path", "", "file for external storage", Kind::Absent),
+    sub("ext_page_size", "", "megabytes of a page of external storage", Kind::Absent),
+    sub("ext_wbuf_size", "", "megabytes of its write buffers", Kind::Absent),
+    sub("ext_threads", "", "threads that read it", Kind::Absent),
+    sub("ext_io_depth", "", "reads under way at a time", Kind::Absent),
+    sub("ext_item_size", "", "least item that goes there", Kind::Absent),
+    sub("ext_item_age", "", "least idle time of an item that goes there", Kind::Absent),
+    sub("ext_low_ttl", "", "TTLs below are kept apart", Kind::Absent),
+    sub("ext_recache_rate", "", "how often a read brings an item back", Kind::Absent),
+    sub("ext_compact_under", "", "free pages below which it is compacted", Kind::Absent),
+    sub("ext_drop_under", "", "free pages below which items are dropped", Kind::Absent),
+    sub("ext_max_sleep", "", "longest sleep of its threads", Kind::Absent),
+    sub("ext_max_frag", "", "fragmentation that is tolerated", Kind::Absent),
+    sub("ext_drop_unread", "", "compaction drops what was never read", Kind::Absent),
+];
+
+/// memcached's page, which bounds chunk sizes.
+pub const PAGE_BYTES: usize = 1024 * 1024;
+
+fn no_modern(typed: &mut Typed) {
+    let settings = &mut typed.settings;
+    settings.slab_reassign = false;
+    settings.slab_automove = 0;
+    settings.maxconns_fast = false;
+    settings.lru_segmented = false;
+    settings.lru_maintainer = false;
+    settings.lru_crawler = false;
+    settings.hash_algorithm = HashAlgorithm::Jenkins;
+    settings.slab_chunk_max_bytes = PAGE_BYTES;
+    settings.slab_table_given = true;
+}
+
+fn bad(message: impl Into<String>) -> Exit {
+    Exit::new(FAILURE, message)
+}
+
+fn unparsed(name: &str) -> Exit {
+    bad(format!("could not parse argument to {name}"))
+}
+
+fn number(name: &str, value: &[u8]) -> Result<u64, Exit> {
+    whole(value).map(u64::from).ok_or_else(|| unparsed(name))
+}
+
+fn within(value: &[u8], range: RangeInclusive<u32>, message: &str) -> Result<u32, Exit> {
+    u32::try_from(atoi(value)).ok().filter(|number| range.contains(number)).ok_or_else(|| bad(message))
+}
+
+fn above_zero(value: &[u8], message: &str) -> Result<f64, Exit> {
+    Some(atof(value)).filter(|&factor| factor > 0.0).ok_or_else(|| bad(message))
+}
+
+fn hashpower(power: i32) -> Result<u32, Exit> {
+    match u32::try_from(power) {
+        Ok(power @ 12..=32) => Ok(power),
+        Ok(33..) => Err(Exit {
+            code: FAILURE,
+            lines: vec![
+                format!("Initial hashtable multiplier of {power} is too high"),
+                r#"Choose a value based on "STAT hash_power_level" from a running instance"#.to_owned(),
+            ],
+        }),
+        _ => Err(bad(format!("Initial hashtable multiplier of {power} is too low"))),
+    }
+}
+
+fn hash_algorithm(value: &[u8]) -> Result<HashAlgorithm, Exit> {
+    match value {
+        b"jenkins" => Ok(HashAlgorithm::Jenkins),
+        b"murmur3" => Ok(HashAlgorithm::Murmur3),
+        b"xxh3" => Ok(HashAlgorithm::Xxh3),
+        _ => Err(bad("Unknown hash_algorithm option (jenkins, murmur3, xxh3)")),
+    }
+}
+
+/// Kilobytes, 1 to 1024, as bytes.
+fn chunk_max(value: &[u8]) -> Result<usize, Exit> {
+    let (negative, digits) = value.strip_prefix(b"-").map_or((false, value), |digits| (true, digits));
+    let kilobytes = whole(digits).ok_or_else(|| unparsed("slab_chunk_max"))?;
+    if negative || kilobytes == 0 {
+        return Err(bad("slab_chunk_max must be >= 0"));
+    }
+    let bytes = usize::try_from(kilobytes).unwrap_or(usize::MAX).saturating_mul(1024);
+    if bytes > PAGE_BYTES { Err(bad("slab_chunk_max must be specified in kilobytes.")) } else { Ok(bytes) }
+}

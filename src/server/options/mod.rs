@@ -1,0 +1,129 @@
+//! The command line: words in, [`Settings`] out, or the lines and the code that the process ends with.
+//!
+//! Two steps, in memcached's order. Reading takes each option as it comes and refuses what cannot be meant ([`table`]
+//! has a row for each option, [`extended`] for each of `-o`). Then [`check`] refuses what cannot be meant together.
+//! Nothing here touches the system, so every error text is tested as a function call.
+
+pub mod check;
+pub mod extended;
+pub mod number;
+pub mod table;
+
+use crate::server::exit::{Exit, FAILURE};
+use crate::server::getopt::{Found, Scanner, Spelling};
+use crate::settings::Settings;
+
+/// A row of the option table.
+pub struct Opt {
+    /// The letter; 0 for none.
+    pub short: u8,
+    /// The long name; empty for none.
+    pub long: &'static str,
+    /// What its argument is called; empty for a switch.
+    pub value: &'static str,
+    /// The default as it would be typed; empty where nothing typed means the same.
+    pub default: &'static str,
+    /// One or more lines for `-h` and the documentation.
+    pub help: &'static str,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What an option does when it is met.
+pub enum Action {
+    /// Sets something.
+    Set(fn(&mut Typed, &[u8]) -> Result<(), Exit>),
+    /// Ends the process with this text on standard output.
+    Print(fn() -> String),
+    /// memcached has it, memhold does not yet.
+    Absent,
+    /// Sets something, and is not in the help: for test suites.
+    Hidden(fn(&mut Typed)),
+}
+
+impl Spelling for Opt {
+    fn short(&self) -> Option<u8> {
+        Some(self.short).filter(|&letter| letter != 0)
+    }
+
+    fn long(&self) -> Option<&'static str> {
+        Some(self.long).filter(|long| !long.is_empty())
+    }
+
+    fn takes_argument(&self) -> bool {
+        !self.value.is_empty()
+    }
+}
+
+/// The options as typed so far: settings, and what the checks have to know beyond them.
+#[derive(Debug, Default)]
+pub struct Typed {
+    /// What was set.
+    pub settings: Settings,
+    /// `slab_chunk_max` was given, so `-I` does not choose it.
+    pub chunk_max_given: bool,
+    /// `slab_sizes` as given.
+    pub slab_sizes: Option<Vec<u8>>,
+    /// Lines for standard error, whatever comes of the rest.
+    pub warnings: Vec<String>,
+}
+
+/// Settings, and warnings to print before the start.
+#[derive(Debug)]
+pub struct Parsed {
+    /// Complete and free of conflicts.
+    pub settings: Settings,
+    /// Lines for standard error.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the command line. `program` is the name in messages, `words` what follows it.
+///
+/// # Errors
+/// The end of the process: help and the like with code 0, otherwise what is wrong, after any warnings.
+pub fn parse(program: &str, words: &[Vec<u8>]) -> Result<Parsed, Exit> {
+    let mut typed = Typed::default();
+    match read(&mut typed, program, words).and_then(|()| check::settle(&mut typed)) {
+        Ok(()) => Ok(Parsed { settings: typed.settings, warnings: typed.warnings }),
+        Err(mut exit) if exit.code != 0 => {
+            exit.lines.splice(0..0, typed.warnings);
+            Err(exit)
+        }
+        Err(exit) => Err(exit),
+    }
+}
+
+fn read(typed: &mut Typed, program: &str, words: &[Vec<u8>]) -> Result<(), Exit> {
+    for found in Scanner::new(table::OPTIONS, program, words) {
+        let found = found
+            .map_err(|message| Exit { code: FAILURE, lines: vec![message, r#"Illegal argument "?""#.to_owned()] })?;
+        match found.option.action {
+            Action::Set(set) => set(typed, number::skip_space(found.argument.unwrap_or_default()))?,
+            Action::Print(text) => return Err(Exit::new(0, text())),
+            Action::Absent => return Err(absent(&spelled(&found))),
+            Action::Hidden(set) => set(typed),
+        }
+    }
+    Ok(())
+}
+
+/// The answer to what memcached has and memhold has not yet.
+fn absent(option: &str) -> Exit {
+    Exit::new(FAILURE, format!("not supported yet: {option}"))
+}
+
+fn spelled(found: &Found<'_, Opt>) -> String {
+    if found.long || found.option.short == 0 {
+        format!("--{}", found.option.long)
+    } else {
+        format!("-{}", char::from(found.option.short))
+    }
+}
+
+/// An argument for a message or a name.
+fn text(argument: &[u8]) -> String {
+    String::from_utf8_lossy(argument).into_owned()
+}
+
+#[cfg(test)]
+mod tests;
