@@ -162,8 +162,10 @@ impl Peer {
 }
 
 fn difference(exchange: &Exchange, expected: &[Piece], got: &[u8]) -> String {
-    let sent = transcript::shown(&exchange.send);
-    format!("  sent     {sent}\n  expected {}\n  got      {}", transcript::shown(expected), escaped(got))
+    let short = |text: String| text.chars().take(1500).collect::<String>();
+    let sent = short(transcript::shown(&exchange.send));
+    let expected = short(transcript::shown(expected));
+    format!("  sent     {sent}\n  expected {expected}\n  got      {}", short(escaped(got)))
 }
 
 /// Lets time pass for a server: by its debug command where it has one, else by waiting.
