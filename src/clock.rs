@@ -24,7 +24,12 @@ impl Now {
     /// A moment `seconds` and `thirty_seconds` thirty-seconds after the epoch.
     #[must_use]
     pub const fn at(seconds: u32, thirty_seconds: u32) -> Now {
-        Now { seconds, ticks: seconds.wrapping_mul(TICKS_PER_SECOND).wrapping_add(thirty_seconds) }
+        Now {
+            seconds,
+            ticks: seconds
+                .wrapping_mul(TICKS_PER_SECOND)
+                .wrapping_add(thirty_seconds),
+        }
     }
 
     /// Ticks since `earlier`, at most half the range of the counter back.
@@ -53,7 +58,9 @@ impl Clock {
     pub fn start() -> Clock {
         Clock {
             started: Instant::now(),
-            started_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            started_unix: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
             shift: AtomicU64::new(0),
             frozen: AtomicBool::new(false),
             frozen_at: AtomicU64::new(0),
@@ -69,13 +76,20 @@ impl Clock {
             self.millis()
         };
         let millis = millis.wrapping_add(self.shift.load(Ordering::Relaxed).wrapping_mul(1000));
-        #[expect(clippy::cast_possible_truncation, reason = "u32 seconds last until 2106; ticks wrap by design")]
-        Now { seconds: (millis / 1000) as u32, ticks: (millis * u64::from(TICKS_PER_SECOND) / 1000) as u32 }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "u32 seconds last until 2106; ticks wrap by design"
+        )]
+        Now {
+            seconds: (millis / 1000) as u32,
+            ticks: (millis * u64::from(TICKS_PER_SECOND) / 1000) as u32,
+        }
     }
 
     /// `debugtime <n>`: moves the clock by `seconds`, which may be negative.
     pub fn shift(&self, seconds: i64) {
-        self.shift.fetch_add(seconds.cast_unsigned(), Ordering::Relaxed);
+        self.shift
+            .fetch_add(seconds.cast_unsigned(), Ordering::Relaxed);
     }
 
     /// `debugtime p`: stops the clock at the present moment.
@@ -89,7 +103,10 @@ impl Clock {
         self.frozen.store(false, Ordering::Relaxed);
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "milliseconds since the epoch fit 64 bits for ages")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "milliseconds since the epoch fit 64 bits for ages"
+    )]
     fn millis(&self) -> u64 {
         (self.started_unix + self.started.elapsed()).as_millis() as u64
     }

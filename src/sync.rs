@@ -15,7 +15,9 @@ pub use std::sync::{Arc, Mutex, MutexGuard};
 /// Locks `mutex`; a panic of another thread while it held the lock is passed on as a panic here, because the
 /// data behind it can no longer be trusted.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("a thread panicked while it held this lock")
+    mutex
+        .lock()
+        .expect("a thread panicked while it held this lock")
 }
 
 /// Tells the processor (or the model checker) that this thread waits for another one.

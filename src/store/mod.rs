@@ -95,49 +95,94 @@ pub enum Value<'s> {
 /// Values of at least this many bytes are pinned and sent from item memory rather than copied under the lock.
 pub const PIN_BYTES: usize = 8 * 1024;
 
-#[expect(unused_variables, clippy::unused_self, clippy::todo, reason = "being written")]
+#[expect(
+    unused_variables,
+    clippy::unused_self,
+    clippy::todo,
+    reason = "being written"
+)]
 impl<'s> Entry<'s> {
     /// Length of the value in bytes.
-    pub fn value_len(&self) -> usize { todo!() }
+    pub fn value_len(&self) -> usize {
+        todo!()
+    }
     /// The value: borrowed when small, pinned when large.
-    pub fn value(&self) -> Value<'s> { todo!() }
+    pub fn value(&self) -> Value<'s> {
+        todo!()
+    }
     /// Copies the whole value to the end of `out`, whatever its size (append, arithmetic).
-    pub fn copy_value(&self, out: &mut Vec<u8>) { todo!() }
+    pub fn copy_value(&self, out: &mut Vec<u8>) {
+        todo!()
+    }
     /// The key.
-    pub fn key(&self) -> &'s [u8] { todo!() }
+    pub fn key(&self) -> &'s [u8] {
+        todo!()
+    }
     /// Client flags.
-    pub fn flags(&self) -> u32 { todo!() }
+    pub fn flags(&self) -> u32 {
+        todo!()
+    }
     /// CAS as clients see it (0 with `-C`).
-    pub fn cas(&self) -> u64 { todo!() }
+    pub fn cas(&self) -> u64 {
+        todo!()
+    }
     /// Expiry.
-    pub fn exptime(&self) -> Exptime { todo!() }
+    pub fn exptime(&self) -> Exptime {
+        todo!()
+    }
     /// Seconds since the last recorded access.
-    pub fn idle_seconds(&self, now: Now) -> u32 { todo!() }
+    pub fn idle_seconds(&self, now: Now) -> u32 {
+        todo!()
+    }
     /// Fetched at least once since stored.
-    pub fn fetched(&self) -> bool { todo!() }
+    pub fn fetched(&self) -> bool {
+        todo!()
+    }
     /// Marked stale by `md I` or `ms I`.
-    pub fn stale(&self) -> bool { todo!() }
+    pub fn stale(&self) -> bool {
+        todo!()
+    }
     /// A winning token has been sent since it was stored.
-    pub fn token_sent(&self) -> bool { todo!() }
+    pub fn token_sent(&self) -> bool {
+        todo!()
+    }
     /// Stored with a base64 key.
-    pub fn base64_key(&self) -> bool { todo!() }
+    pub fn base64_key(&self) -> bool {
+        todo!()
+    }
     /// Slab class number, 1..=63.
-    pub fn class(&self) -> u32 { todo!() }
+    pub fn class(&self) -> u32 {
+        todo!()
+    }
     /// Item size by memcached's account (section 1.1), for `me`, dumps and `stats sizes`.
-    pub fn account_size(&self) -> usize { todo!() }
+    pub fn account_size(&self) -> usize {
+        todo!()
+    }
     /// Whether the value lies in several chunks, which arithmetic refuses.
-    pub fn chunked(&self) -> bool { todo!() }
+    pub fn chunked(&self) -> bool {
+        todo!()
+    }
 
     /// Records an access: marks the item fetched and recently used.
-    pub fn bump(&mut self, now: Now) { todo!() }
+    pub fn bump(&mut self, now: Now) {
+        todo!()
+    }
     /// Sets a new expiry in place.
-    pub fn touch(&mut self, exptime: Exptime) { todo!() }
+    pub fn touch(&mut self, exptime: Exptime) {
+        todo!()
+    }
     /// Remembers that a winning token was sent (`W`).
-    pub fn mark_token_sent(&mut self) { todo!() }
+    pub fn mark_token_sent(&mut self) {
+        todo!()
+    }
     /// `md I` without `E`: marks stale, clears the token mark, draws a new CAS. In place.
-    pub fn mark_stale(&mut self) { todo!() }
+    pub fn mark_stale(&mut self) {
+        todo!()
+    }
     /// Removes the item.
-    pub fn remove(self) { todo!() }
+    pub fn remove(self) {
+        todo!()
+    }
 }
 
 /// Bytes of a large value that stay readable until this is dropped, even when the item is deleted meanwhile.
@@ -149,9 +194,13 @@ pub struct Pinned {
 impl Pinned {
     /// Length of the value in bytes.
     #[expect(clippy::len_without_is_empty, reason = "never empty")]
-    pub fn len(&self) -> usize { todo!() }
+    pub fn len(&self) -> usize {
+        todo!()
+    }
     /// The value's bytes from `offset` on, up to the end of the chunk they lie in; empty at the end of the value.
-    pub fn slice_at(&self, offset: usize) -> &[u8] { todo!() }
+    pub fn slice_at(&self, offset: usize) -> &[u8] {
+        todo!()
+    }
 }
 
 /// An item being filled: nobody else can see it. Dropped without a commit, its memory goes back.
@@ -159,28 +208,47 @@ pub struct Draft {
     _store: Store,
 }
 
-#[expect(unused_variables, clippy::unused_self, clippy::todo, reason = "being written")]
+#[expect(
+    unused_variables,
+    clippy::unused_self,
+    clippy::todo,
+    reason = "being written"
+)]
 impl Draft {
     /// Bytes of the value still to be written.
-    pub fn remaining(&self) -> usize { todo!() }
+    pub fn remaining(&self) -> usize {
+        todo!()
+    }
     /// The next bytes to fill, never empty while [`Draft::remaining`] is not 0; large values get their memory here, piece by piece.
     ///
     /// # Errors
     /// When no memory can be had for the next piece.
-    pub fn spare(&mut self, now: Now) -> Result<&mut [u8], Refused> { todo!() }
+    pub fn spare(&mut self, now: Now) -> Result<&mut [u8], Refused> {
+        todo!()
+    }
     /// Says that the first `n` bytes of [`Draft::spare`] have been written.
-    pub fn advance(&mut self, n: usize) { todo!() }
+    pub fn advance(&mut self, n: usize) {
+        todo!()
+    }
     /// Copies as much of `bytes` as still fits.
     ///
     /// # Errors
     /// When no memory can be had for the next piece.
-    pub fn write(&mut self, bytes: &[u8], now: Now) -> Result<(), Refused> { todo!() }
+    pub fn write(&mut self, bytes: &[u8], now: Now) -> Result<(), Refused> {
+        todo!()
+    }
     /// Copies the value out (append of an uploaded value).
-    pub fn copy_value(&self, out: &mut Vec<u8>) { todo!() }
+    pub fn copy_value(&self, out: &mut Vec<u8>) {
+        todo!()
+    }
     /// Length of the whole value.
-    pub fn value_len(&self) -> usize { todo!() }
+    pub fn value_len(&self) -> usize {
+        todo!()
+    }
     /// Slab class number.
-    pub fn class(&self) -> u32 { todo!() }
+    pub fn class(&self) -> u32 {
+        todo!()
+    }
 }
 
 /// Why no draft could be had.
@@ -233,62 +301,123 @@ pub struct Store {
     _inner: crate::sync::Arc<()>,
 }
 
-#[expect(unused_variables, clippy::unused_self, clippy::todo, reason = "being written")]
+#[expect(
+    unused_variables,
+    clippy::unused_self,
+    clippy::todo,
+    reason = "being written"
+)]
 impl Store {
     /// Makes an empty store.
     ///
     /// # Errors
     /// When the address space or the memory cannot be had; the text says what to do.
-    pub fn open(config: Config) -> Result<Store, String> { todo!() }
+    pub fn open(config: Config) -> Result<Store, String> {
+        todo!()
+    }
     /// The key's hash, under the store's own secret.
-    pub fn hash(&self, key: &[u8]) -> KeyHash { todo!() }
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        todo!()
+    }
     /// Starts loading the index bucket of a key.
-    pub fn prefetch_bucket(&self, hash: KeyHash) { todo!() }
+    pub fn prefetch_bucket(&self, hash: KeyHash) {
+        todo!()
+    }
     /// Starts loading the item that the bucket (loaded by now) names.
-    pub fn prefetch_item(&self, hash: KeyHash) { todo!() }
+    pub fn prefetch_item(&self, hash: KeyHash) {
+        todo!()
+    }
 
     /// Looks `key` up and calls `visit` once, under the key's lock. Expired and flushed items are removed first.
     /// `visit` must not call the store.
-    pub fn lookup<R>(&self, key: &[u8], hash: KeyHash, now: Now, visit: impl FnOnce(Lookup<'_>) -> R) -> R { todo!() }
+    pub fn lookup<R>(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        now: Now,
+        visit: impl FnOnce(Lookup<'_>) -> R,
+    ) -> R {
+        todo!()
+    }
 
     /// Takes memory for an item, evicting what must go.
     ///
     /// # Errors
     /// [`Refused::TooLarge`] or [`Refused::NoMemory`].
-    pub fn reserve(&self, key: &[u8], hash: KeyHash, shape: &Shape, now: Now) -> Result<Draft, Refused> { todo!() }
+    pub fn reserve(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        shape: &Shape,
+        now: Now,
+    ) -> Result<Draft, Refused> {
+        todo!()
+    }
 
     /// Shows `decide` what is there under the key's lock, and links the (fully written) draft in its place if it says so. Returns the new
     /// item's CAS. `decide` may still write to the draft (append: the old value is only known under the lock).
     ///
     /// # Errors
     /// What `decide` refused with.
-    pub fn commit<R>(&self, draft: Draft, now: Now, decide: impl FnOnce(Lookup<'_>, &mut Draft) -> Decision<R>) -> Result<u64, R> { todo!() }
+    pub fn commit<R>(
+        &self,
+        draft: Draft,
+        now: Now,
+        decide: impl FnOnce(Lookup<'_>, &mut Draft) -> Decision<R>,
+    ) -> Result<u64, R> {
+        todo!()
+    }
 
     /// `flush_all`: everything stored so far is invisible from now on.
-    pub fn flush(&self) { todo!() }
+    pub fn flush(&self) {
+        todo!()
+    }
     /// `flush_all <later>`: the same at `when` (unix seconds); replaces a pending one.
-    pub fn flush_at(&self, when: Exptime) { todo!() }
+    pub fn flush_at(&self, when: Exptime) {
+        todo!()
+    }
     /// Bounded background work: expiry sweep, page moves, shrinking, index growth. Called about 10 times a second.
-    pub fn maintain(&self, now: Now) { todo!() }
+    pub fn maintain(&self, now: Now) {
+        todo!()
+    }
     /// `cache_memlimit`: a new bound, in bytes.
     ///
     /// # Errors
     /// When memory is preallocated or the bound does not fit the address range.
-    pub fn set_memory_limit(&self, bytes: u64) -> Result<(), ()> { todo!() }
+    pub fn set_memory_limit(&self, bytes: u64) -> Result<(), ()> {
+        todo!()
+    }
     /// `lru temp_ttl`.
-    pub fn set_temporary_ttl(&self, ttl: Option<u32>) { todo!() }
+    pub fn set_temporary_ttl(&self, ttl: Option<u32>) {
+        todo!()
+    }
     /// Sums over the whole store.
-    pub fn totals(&self) -> Totals { todo!() }
+    pub fn totals(&self) -> Totals {
+        todo!()
+    }
     /// One entry for each class that has a page or an item, ascending.
-    pub fn classes(&self, now: Now) -> Vec<ClassStats> { todo!() }
+    pub fn classes(&self, now: Now) -> Vec<ClassStats> {
+        todo!()
+    }
     /// Walks on from `cursor` (start with the default) over at most `budget` chunks, calling `visit` for each live item; class 0 is every class.
     /// Returns where to go on, `None` at the end. Holds no lock between calls.
-    pub fn walk(&self, cursor: Cursor, class: u32, budget: usize, now: Now, visit: &mut dyn FnMut(&Entry<'_>)) -> Option<Cursor> { todo!() }
+    pub fn walk(
+        &self,
+        cursor: Cursor,
+        class: u32,
+        budget: usize,
+        now: Now,
+        visit: &mut dyn FnMut(&Entry<'_>),
+    ) -> Option<Cursor> {
+        todo!()
+    }
     /// Checks every invariant; for tests.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn check(&self, now: Now) -> Result<(), String> { todo!() }
+    pub fn check(&self, now: Now) -> Result<(), String> {
+        todo!()
+    }
 }
 
 /// A place in a walk over all items.
@@ -299,7 +428,10 @@ pub struct Cursor {
 }
 
 /// The store's side of `stats` (section 11.1, by its names).
-#[expect(missing_docs, reason = "memcached's counters, described in section 11.1")]
+#[expect(
+    missing_docs,
+    reason = "memcached's counters, described in section 11.1"
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     pub bytes: u64,
@@ -333,7 +465,10 @@ pub struct Totals {
 }
 
 /// One class, for `stats items` and `stats slabs` (sections 11.3, 11.4, by their names).
-#[expect(missing_docs, reason = "memcached's counters, described in sections 11.3 and 11.4")]
+#[expect(
+    missing_docs,
+    reason = "memcached's counters, described in sections 11.3 and 11.4"
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClassStats {
     pub class: u32,
