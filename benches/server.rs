@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -88,6 +88,29 @@ impl Server {
         Ok(())
     }
 
+    /// A number of the server's `stats`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such line or the connection fails.
+    pub fn stat(&self, name: &str) -> Result<u64, Failure> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.write_all(b"stats\r\nquit\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let find = |line: &str| {
+            line.strip_prefix("STAT ")?
+                .strip_prefix(name)?
+                .trim()
+                .parse()
+                .ok()
+        };
+        Ok(text
+            .lines()
+            .find_map(find)
+            .ok_or_else(|| format!("no {name} in stats"))?)
+    }
+
     /// What the server has used so far, once it has finished what its last replies left to do.
     ///
     /// # Errors
@@ -132,10 +155,12 @@ impl Server {
     /// When the process is gone or its memory may not be read.
     pub fn resident_bytes(&self) -> Result<u64, Failure> {
         let mut last = self.resident_bytes_now()?;
-        for _ in 0..SETTLE_ROUNDS_MAX {
-            sleep(Duration::from_millis(300));
+        let mut unchanged = 0;
+        for _ in 0..SETTLE_LOOKS_MAX {
+            sleep(Duration::from_millis(500));
             let now = self.resident_bytes_now()?;
-            if now == last {
+            unchanged = if now == last { unchanged + 1 } else { 0 };
+            if unchanged == SETTLE_LOOKS {
                 break;
             }
             last = now;
@@ -231,6 +256,9 @@ const START_TIME_MAX: Duration = Duration::from_secs(20);
 /// `USER_HZ`, which Linux promises to be 100.
 const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
-const SETTLE_ROUNDS_MAX: usize = 20;
+/// memcached doubles its hash table at most once a second, so memory that stood still for one may grow again.
+const SETTLE_LOOKS: usize = 5;
+
+const SETTLE_LOOKS_MAX: usize = 60;
 
 const FILL_CONNECTIONS: usize = 4;
