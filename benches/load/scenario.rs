@@ -130,6 +130,13 @@ pub const SCENARIOS: &[Scenario] = &[
 /// The scenario that is about the time from request to reply.
 pub const LATENCY: &str = "latency";
 
+impl Scenario {
+    /// Whether it is about operations rather than about bytes.
+    pub fn is_small(&self) -> bool {
+        self.unit.per_reply == 1.0
+    }
+}
+
 impl World {
     /// `sessions` items of 100 bytes, a tenth as many counters, some large items; `draws` requests a scenario.
     pub fn new(sessions: u64, draws: usize) -> World {
