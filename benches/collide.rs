@@ -21,44 +21,24 @@ use server::{Cores, Failure, Server};
 
 fn main() -> Result<(), Failure> {
     let path = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .default_value(default)
-            .value_parser(value_parser!(PathBuf))
-            .help(help)
+        Arg::new(name).long(name).default_value(default).value_parser(value_parser!(PathBuf)).help(help)
     };
     let options = Command::new("collide")
         .about("Cost of a get of keys that collide in memcached, over one of ordinary keys")
-        .arg(path(
-            "ours",
-            env!("CARGO_BIN_EXE_memhold"),
-            "the server to look at",
-        ))
-        .arg(path(
-            "theirs",
-            "/usr/bin/memcached",
-            "the server to compare with",
-        ))
+        .arg(path("ours", env!("CARGO_BIN_EXE_memhold"), "the server to look at"))
+        .arg(path("theirs", "/usr/bin/memcached", "the server to compare with"))
         .arg(Arg::new("bench").long("bench").num_args(0).hide(true))
         .get_matches();
     let cores = Cores::claim();
-    let ordinary: Vec<Key> = (0..KEYS as u64)
-        .map(|number| key(*b"ordinary", number))
-        .collect();
+    let ordinary: Vec<Key> = (0..KEYS as u64).map(|number| key(*b"ordinary", number)).collect();
     let colliding = colliding_keys();
 
     println!("| server | ordinary us/get | colliding us/get | ratio |\n| --- | --- | --- | --- |");
     for name in ["ours", "theirs"] {
-        let path = options
-            .get_one::<PathBuf>(name)
-            .cloned()
-            .unwrap_or_default();
+        let path = options.get_one::<PathBuf>(name).cloned().unwrap_or_default();
         let [usual, worst] = [&ordinary, &colliding].map(|keys| cost(&path, &cores, keys));
         let (usual, worst) = (usual?, worst?);
-        println!(
-            "| {name} | {usual:.2} | {worst:.2} | {:.2} |",
-            worst / usual
-        );
+        println!("| {name} | {usual:.2} | {worst:.2} | {:.2} |", worst / usual);
     }
     Ok(())
 }
@@ -111,28 +91,15 @@ mod murmur {
     /// The last four bytes of a key that begins with `start` and shall have this hash.
     pub fn last_block_for(hash: u32, start: &[u8]) -> u32 {
         let state_after = unfinish(hash) ^ (start.len() as u32 + 4);
-        let mixed = state_after
-            .wrapping_sub(ADD)
-            .wrapping_mul(inverse(5))
-            .rotate_right(13)
-            ^ state(start);
-        mixed
-            .wrapping_mul(inverse(C2))
-            .rotate_right(15)
-            .wrapping_mul(inverse(C1))
+        let mixed = state_after.wrapping_sub(ADD).wrapping_mul(inverse(5)).rotate_right(13) ^ state(start);
+        mixed.wrapping_mul(inverse(C2)).rotate_right(15).wrapping_mul(inverse(C1))
     }
 
     fn state(key: &[u8]) -> u32 {
         let (blocks, _) = key.as_chunks::<4>();
         blocks.iter().fold(0, |state, &block| {
-            let mixed = u32::from_le_bytes(block)
-                .wrapping_mul(C1)
-                .rotate_left(15)
-                .wrapping_mul(C2);
-            (state ^ mixed)
-                .rotate_left(13)
-                .wrapping_mul(5)
-                .wrapping_add(ADD)
+            let mixed = u32::from_le_bytes(block).wrapping_mul(C1).rotate_left(15).wrapping_mul(C2);
+            (state ^ mixed).rotate_left(13).wrapping_mul(5).wrapping_add(ADD)
         })
     }
 
@@ -150,9 +117,7 @@ mod murmur {
 
     /// The number that undoes a multiplication by an odd one; each step of Newton's doubles the bits that are right.
     fn inverse(odd: u32) -> u32 {
-        (0..5).fold(odd, |guess, _| {
-            guess.wrapping_mul(2u32.wrapping_sub(odd.wrapping_mul(guess)))
-        })
+        (0..5).fold(odd, |guess, _| guess.wrapping_mul(2u32.wrapping_sub(odd.wrapping_mul(guess))))
     }
 
     const C1: u32 = 0xcc9e_2d51;

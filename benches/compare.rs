@@ -33,14 +33,7 @@ fn main() -> Result<(), Failure> {
     }
     for scenario in options.scenarios() {
         for row in compare(scenario, &world, [&ours, &theirs], &options)? {
-            println!(
-                "{}",
-                if options.json {
-                    row.json()
-                } else {
-                    row.markdown()
-                }
-            );
+            println!("{}", if options.json { row.json() } else { row.markdown() });
         }
     }
     Ok(())
@@ -60,12 +53,7 @@ fn check(options: &Options) -> Result<(), Failure> {
             if outcome.replies != script.replies() as u64 {
                 return Err(format!("{}: {} replies", scenario.name, outcome.replies).into());
             }
-            println!(
-                "{}: {} replies to {} as expected",
-                path.display(),
-                outcome.replies,
-                scenario.name
-            );
+            println!("{}: {} replies to {} as expected", path.display(), outcome.replies, scenario.name);
         }
     }
     Ok(())
@@ -78,12 +66,7 @@ fn start(path: &Path, cores: &Cores, world: &World) -> Result<Server, Failure> {
 }
 
 /// All rounds of a scenario.
-fn compare(
-    scenario: &Scenario,
-    world: &World,
-    servers: [&Server; 2],
-    options: &Options,
-) -> Result<Vec<Row>, Failure> {
+fn compare(scenario: &Scenario, world: &World, servers: [&Server; 2], options: &Options) -> Result<Vec<Row>, Failure> {
     let script = (scenario.script)(world);
     let mut sides = Vec::new();
     for server in servers {
@@ -156,12 +139,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(
-        scenario: &Scenario,
-        measure: &'static str,
-        rounds: &[Vec<Sample>],
-        value: fn(&Sample) -> f64,
-    ) -> Row {
+    fn new(scenario: &Scenario, measure: &'static str, rounds: &[Vec<Sample>], value: fn(&Sample) -> f64) -> Row {
         let medians = |value: fn(&Sample) -> f64| {
             [0, 1].map(|side| median(&sorted(rounds.iter().map(|round| value(&round[side])))))
         };
@@ -173,22 +151,13 @@ impl Row {
             user: medians(|sample| sample.user),
             rate: medians(|sample| sample.rate),
             busy: medians(|sample| sample.busy),
-            ratios: sorted(
-                rounds
-                    .iter()
-                    .map(|round| value(&round[0]) / value(&round[1])),
-            ),
+            ratios: sorted(rounds.iter().map(|round| value(&round[0]) / value(&round[1]))),
         }
     }
 
     fn markdown(&self) -> String {
         let [ours, theirs] = self.microseconds;
-        let ratio = format!(
-            "**{:.2}** ({:.2}..{:.2})",
-            self.median(),
-            self.lowest(),
-            self.highest()
-        );
+        let ratio = format!("**{:.2}** ({:.2}..{:.2})", self.median(), self.lowest(), self.highest());
         let measured = format!("| {} | {} us/{}", self.scenario, self.measure, self.unit);
         let costs = format!("| {ours:.3} | {theirs:.3} | {ratio}");
         if self.measure != "cpu" {
@@ -240,11 +209,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 
 fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[middle]
-    } else {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    }
+    if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }
 
 struct Options {
@@ -264,28 +229,15 @@ impl Options {
         let value = |name: &'static str, default: &'static str, help: &'static str| {
             Arg::new(name).long(name).default_value(default).help(help)
         };
-        let flag = |name: &'static str, help: &'static str| {
-            Arg::new(name)
-                .long(name)
-                .action(ArgAction::SetTrue)
-                .help(help)
-        };
+        let flag =
+            |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
         let mut matches = Command::new("compare")
             .about("Server CPU time of an operation, memhold's beside memcached's")
             .arg(value("ours", OURS, "the server to look at").value_parser(value_parser!(PathBuf)))
-            .arg(
-                value("theirs", THEIRS, "the server to compare with")
-                    .value_parser(value_parser!(PathBuf)),
-            )
-            .arg(
-                value("rounds", "5", "pairs of measurements")
-                    .value_parser(value_parser!(u64).range(1..=1000)),
-            )
+            .arg(value("theirs", THEIRS, "the server to compare with").value_parser(value_parser!(PathBuf)))
+            .arg(value("rounds", "5", "pairs of measurements").value_parser(value_parser!(u64).range(1..=1000)))
             .arg(value("seconds", "1", "length of a measurement").value_parser(value_parser!(f64)))
-            .arg(
-                value("keys", "1000000", "small items held")
-                    .value_parser(value_parser!(u64).range(1..)),
-            )
+            .arg(value("keys", "1000000", "small items held").value_parser(value_parser!(u64).range(1..)))
             .arg(
                 Arg::new("scenario")
                     .long("scenario")
@@ -295,14 +247,10 @@ impl Options {
                     .help("only these"),
             )
             .arg(flag("json", "a JSON object for each line of the table"))
-            .arg(flag(
-                "check",
-                "look at the replies only, briefly and without timing",
-            ))
+            .arg(flag("check", "look at the replies only, briefly and without timing"))
             .arg(flag("bench", "ignored; cargo passes it").hide(true))
             .get_matches();
-        let path =
-            |matches: &mut clap::ArgMatches, name| matches.remove_one(name).unwrap_or_default();
+        let path = |matches: &mut clap::ArgMatches, name| matches.remove_one(name).unwrap_or_default();
         let seconds: f64 = matches.remove_one("seconds").unwrap_or(1.0);
         Options {
             ours: path(&mut matches, "ours"),
@@ -310,20 +258,15 @@ impl Options {
             rounds: matches.remove_one::<u64>("rounds").unwrap_or(1) as usize,
             time: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(1)),
             keys: matches.remove_one("keys").unwrap_or(1),
-            names: matches
-                .remove_many("scenario")
-                .into_iter()
-                .flatten()
-                .collect(),
+            names: matches.remove_many("scenario").into_iter().flatten().collect(),
             json: matches.get_flag("json"),
             check: matches.get_flag("check"),
         }
     }
 
     fn scenarios(&self) -> impl Iterator<Item = &'static Scenario> {
-        let wanted = |scenario: &&Scenario| {
-            self.names.is_empty() || self.names.iter().any(|name| name == scenario.name)
-        };
+        let wanted =
+            |scenario: &&Scenario| self.names.is_empty() || self.names.iter().any(|name| name == scenario.name);
         SCENARIOS.iter().filter(wanted)
     }
 }

@@ -24,12 +24,7 @@ use server::{Failure, Server, allow_files};
 
 fn main() -> Result<(), Failure> {
     let options = parse();
-    let servers = ["ours", "theirs"].map(|name| {
-        options
-            .get_one::<PathBuf>(name)
-            .cloned()
-            .unwrap_or_default()
-    });
+    let servers = ["ours", "theirs"].map(|name| options.get_one::<PathBuf>(name).cloned().unwrap_or_default());
     let items = number(&options, "items");
     let connections = number(&options, "connections");
 
@@ -37,25 +32,16 @@ fn main() -> Result<(), Failure> {
     for middle in [8, 64, 512] {
         for (kind, len_of) in [("", exact as LenOf), (" mixed", mixed)] {
             if items > 0 {
-                let filling = Filling {
-                    items,
-                    middle,
-                    len_of,
-                };
+                let filling = Filling { items, middle, len_of };
                 let title = format!("item of {KEY_LEN} + {middle} bytes{kind}");
                 print_row(&title, &servers, |path| filling.overhead(path))?;
             }
         }
     }
     allow_files(connections as usize + 100);
-    for (title, talk) in [
-        ("connection that said nothing", false),
-        ("connection after one get", true),
-    ] {
+    for (title, talk) in [("connection that said nothing", false), ("connection after one get", true)] {
         if connections > 0 {
-            print_row(title, &servers, |path| {
-                per_connection(path, connections, talk)
-            })?;
+            print_row(title, &servers, |path| per_connection(path, connections, talk))?;
         }
     }
     Ok(())
@@ -68,10 +54,7 @@ fn print_row(
 ) -> Result<(), Failure> {
     let ours = measure(&servers[0])?;
     let theirs = measure(&servers[1])?;
-    println!(
-        "| {title} | {ours:.1} | {theirs:.1} | {:.2} |",
-        ours / theirs
-    );
+    println!("| {title} | {ours:.1} | {theirs:.1} | {:.2} |", ours / theirs);
     Ok(())
 }
 
@@ -100,31 +83,17 @@ impl Filling {
     fn overhead(&self, path: &Path) -> Result<f64, Failure> {
         // Twice what they need: nothing is evicted, and memory is not taken from elsewhere.
         let megabytes = (self.items * (self.middle as u64 + 100) * 2) >> 20;
-        let server = Server::start(
-            &[path.as_os_str()],
-            &["-m", &megabytes.max(1024).to_string()],
-        )?;
+        let server = Server::start(&[path.as_os_str()], &["-m", &megabytes.max(1024).to_string()])?;
         // What the first requests need for good, such as buffers, is not the items'.
-        server.play(in_parts(10_000, |script, number| {
-            script.miss(&key(PREFIX, number))
-        }))?;
+        server.play(in_parts(10_000, |script, number| script.miss(&key(PREFIX, number))))?;
         let empty = server.resident_bytes()?;
 
-        server.play(in_parts(self.items, |script, number| {
-            self.set(script, number)
-        }))?;
+        server.play(in_parts(self.items, |script, number| self.set(script, number)))?;
         let held = server.stat("curr_items")?;
         if held != self.items {
-            return Err(format!(
-                "{}: {held} items of {} are left",
-                path.display(),
-                self.items
-            )
-            .into());
+            return Err(format!("{}: {held} items of {} are left", path.display(), self.items).into());
         }
-        let payload: u64 = (0..self.items)
-            .map(|number| (KEY_LEN + (self.len_of)(self.middle, number)) as u64)
-            .sum();
+        let payload: u64 = (0..self.items).map(|number| (KEY_LEN + (self.len_of)(self.middle, number)) as u64).sum();
         let grown = server.resident_bytes()? as f64 - empty as f64;
         Ok((grown - payload as f64) / self.items as f64)
     }
@@ -140,9 +109,7 @@ fn per_connection(path: &Path, connections: u64, talk: bool) -> Result<f64, Fail
     let limit = (connections + connections / 5).to_string();
     let command: &[&OsStr] = &[path.as_os_str()];
     let server = Server::start(command, &["-c", &limit])?;
-    server.play(in_parts(1, |script, number| {
-        script.miss(&key(PREFIX, number))
-    }))?;
+    server.play(in_parts(1, |script, number| script.miss(&key(PREFIX, number))))?;
     let before = server.resident_bytes()?;
 
     let mut streams = Vec::new();
@@ -162,11 +129,7 @@ fn per_connection(path: &Path, connections: u64, talk: bool) -> Result<f64, Fail
     }
     let open = server.stat("curr_connections")?;
     if open < connections {
-        return Err(format!(
-            "{}: {open} connections of {connections} are open",
-            path.display()
-        )
-        .into());
+        return Err(format!("{}: {open} connections of {connections} are open", path.display()).into());
     }
     let grown = server.resident_bytes()? as f64 - before as f64;
     Ok(grown / connections as f64)
@@ -186,11 +149,7 @@ fn connect_from(source: Ipv4Addr, server: SocketAddr) -> Result<TcpStream, Failu
 
 fn parse() -> ArgMatches {
     let path = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .default_value(default)
-            .value_parser(value_parser!(PathBuf))
-            .help(help)
+        Arg::new(name).long(name).default_value(default).value_parser(value_parser!(PathBuf)).help(help)
     };
     let count = |name: &'static str, default: &'static str, help: &'static str| {
         Arg::new(name)
@@ -201,26 +160,10 @@ fn parse() -> ArgMatches {
     };
     Command::new("memory")
         .about("Memory of an item beyond key and value, and of an idle connection")
-        .arg(path(
-            "ours",
-            env!("CARGO_BIN_EXE_memhold"),
-            "the server to look at",
-        ))
-        .arg(path(
-            "theirs",
-            "/usr/bin/memcached",
-            "the server to compare with",
-        ))
-        .arg(count(
-            "items",
-            "1000000",
-            "items stored for each figure; 0 to leave out",
-        ))
-        .arg(count(
-            "connections",
-            "10000",
-            "connections opened; 0 to leave out",
-        ))
+        .arg(path("ours", env!("CARGO_BIN_EXE_memhold"), "the server to look at"))
+        .arg(path("theirs", "/usr/bin/memcached", "the server to compare with"))
+        .arg(count("items", "1000000", "items stored for each figure; 0 to leave out"))
+        .arg(count("connections", "10000", "connections opened; 0 to leave out"))
         .arg(Arg::new("bench").long("bench").num_args(0).hide(true))
         .get_matches()
 }

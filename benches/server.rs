@@ -98,17 +98,8 @@ impl Server {
         stream.write_all(b"stats\r\nquit\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
-        let find = |line: &str| {
-            line.strip_prefix("STAT ")?
-                .strip_prefix(name)?
-                .trim()
-                .parse()
-                .ok()
-        };
-        Ok(text
-            .lines()
-            .find_map(find)
-            .ok_or_else(|| format!("no {name} in stats"))?)
+        let find = |line: &str| line.strip_prefix("STAT ")?.strip_prefix(name)?.trim().parse().ok();
+        Ok(text.lines().find_map(find).ok_or_else(|| format!("no {name} in stats"))?)
     }
 
     /// What the server has used so far, once it has finished what its last replies left to do.
@@ -122,20 +113,11 @@ impl Server {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
         // The name in parentheses may hold spaces; user and system time are the 12th and 13th field behind it.
         let fields = stat.rsplit(')').next().unwrap_or_default();
-        let mut times = fields
-            .split_whitespace()
-            .skip(11)
-            .map_while(|field| field.parse().ok());
+        let mut times = fields.split_whitespace().skip(11).map_while(|field| field.parse().ok());
         let (user, system): (u64, u64) = (times.next().unwrap_or(0), times.next().unwrap_or(0));
         let ticks = user + system;
-        let nanoseconds = self
-            .nanoseconds_of_threads()
-            .unwrap_or(ticks * NANOSECONDS_PER_TICK);
-        Ok(Cpu {
-            nanoseconds,
-            user_ticks: user,
-            ticks,
-        })
+        let nanoseconds = self.nanoseconds_of_threads().unwrap_or(ticks * NANOSECONDS_PER_TICK);
+        Ok(Cpu { nanoseconds, user_ticks: user, ticks })
     }
 
     /// The first number of every thread's schedstat; `None` where the kernel was built without.
@@ -193,19 +175,14 @@ impl Cores {
     /// Pins this process to its core. Says so and goes on unpinned where that cannot be done.
     pub fn claim() -> Cores {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let allowed = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-            .unwrap_or_default();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
         let numbers: Vec<&str> = allowed.split([',', '-']).map(str::trim).collect();
         let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
             return Cores { server: None };
         };
         let pid = std::process::id().to_string();
         if first != last && run("taskset", &["-p", "-c", last, &pid]) {
-            return Cores {
-                server: Some((*first).to_owned()),
-            };
+            return Cores { server: Some((*first).to_owned()) };
         }
         eprintln!("server and client share their cores: the figures will vary");
         Cores { server: None }
@@ -225,9 +202,7 @@ impl Cores {
 /// Lets this process, and the servers it starts, open so many files.
 pub fn allow_files(count: usize) {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
     if soft.is_none_or(|soft| soft < count) {
         let pid = std::process::id().to_string();
@@ -236,19 +211,14 @@ pub fn allow_files(count: usize) {
 }
 
 fn run(program: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(program)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .status();
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
 /// A port below those the kernel gives to clients, since the benches open many connections of their own.
 fn free_port() -> Result<u16, Failure> {
     let is_free = |&port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    Ok((21_220..21_250)
-        .find(is_free)
-        .ok_or("no port from 21220 to 21249 is free")?)
+    Ok((21_220..21_250).find(is_free).ok_or("no port from 21220 to 21249 is free")?)
 }
 
 const START_TIME_MAX: Duration = Duration::from_secs(20);

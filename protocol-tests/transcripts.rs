@@ -13,42 +13,25 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::server::{self, Server};
-use support::transcript::{
-    self, Agreement, Conversation, Exchange, Names, Piece, Step, Transcript,
-};
+use support::transcript::{self, Agreement, Conversation, Exchange, Names, Piece, Step, Transcript};
 use support::{Link, escaped};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let record = arguments.iter().any(|argument| argument == "--record");
-    let wanted: Vec<&String> = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol-tests/transcripts");
     let mut transcripts = transcript::read_all(&folder);
-    transcripts.retain(|each| {
-        wanted.is_empty() || wanted.iter().any(|word| each.name.contains(word.as_str()))
-    });
+    transcripts.retain(|each| wanted.is_empty() || wanted.iter().any(|word| each.name.contains(word.as_str())));
     if record {
         return record_all(&transcripts);
     }
     let mut totals = Totals::default();
-    for binary in [Some(server::memhold()), server::memcached()]
-        .into_iter()
-        .flatten()
-    {
+    for binary in [Some(server::memhold()), server::memcached()].into_iter().flatten() {
         totals.add(run_against(&binary, &transcripts));
     }
-    println!(
-        "transcripts: {} passed, {} failed",
-        totals.passed, totals.failed
-    );
-    if totals.failed == 0 && totals.passed > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    println!("transcripts: {} passed, {} failed", totals.passed, totals.failed);
+    if totals.failed == 0 && totals.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Conversations that went as written, and the others.
@@ -72,41 +55,25 @@ type Task<'a> = (&'a Transcript, &'a Conversation);
 fn run_against(binary: &Path, transcripts: &[Transcript]) -> Totals {
     let shared = Server::start(binary, &[]);
     let version = shared.version();
-    let peer = Peer {
-        old: version == "1.6.18",
-    };
+    let peer = Peer { old: version == "1.6.18" };
     let tasks: Vec<Task> = transcripts
         .iter()
-        .flat_map(|file| {
-            file.conversations
-                .iter()
-                .map(move |conversation| (file, conversation))
-        })
+        .flat_map(|file| file.conversations.iter().map(move |conversation| (file, conversation)))
         .filter(|(_, conversation)| !(peer.old && conversation.not_18))
         .collect();
-    let (own, sharing): (Vec<Task>, Vec<Task>) = tasks
-        .into_iter()
-        .partition(|(_, each)| each.server.is_some() || each.moves_clock());
+    let (own, sharing): (Vec<Task>, Vec<Task>) =
+        tasks.into_iter().partition(|(_, each)| each.server.is_some() || each.moves_clock());
     let failures = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
     let fail = |file: &Transcript, line: usize, conversation: &Conversation, reason: String| {
         let text = format!("{}:{line}: {}\n{reason}", file.name, conversation.title);
-        failures
-            .lock()
-            .expect("no thread panics while it reports")
-            .push(text);
+        failures.lock().expect("no thread panics while it reports").push(text);
     };
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                while let Some((file, conversation)) = own.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let flags: Vec<&str> = conversation
-                        .server
-                        .iter()
-                        .flatten()
-                        .map(String::as_str)
-                        .collect();
+                while let Some((file, conversation)) = own.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let flags: Vec<&str> = conversation.server.iter().flatten().map(String::as_str).collect();
                     let server = Server::start(binary, &flags);
                     if let Err((line, reason)) = peer.run(&server, conversation) {
                         fail(file, line, conversation, reason);
@@ -123,21 +90,11 @@ fn run_against(binary: &Path, transcripts: &[Transcript]) -> Totals {
     });
     let failures = failures.into_inner().expect("no thread panicked");
     for failure in &failures {
-        println!(
-            "FAILED {} (version {version})\n{failure}\n",
-            binary.display()
-        );
+        println!("FAILED {} (version {version})\n{failure}\n", binary.display());
     }
     let passed = own.len() + sharing.len() - failures.len();
-    println!(
-        "{} (version {version}): {passed} conversations passed, {} failed",
-        binary.display(),
-        failures.len()
-    );
-    Totals {
-        passed,
-        failed: failures.len(),
-    }
+    println!("{} (version {version}): {passed} conversations passed, {} failed", binary.display(), failures.len());
+    Totals { passed, failed: failures.len() }
 }
 
 /// Who is at the other end.
@@ -160,8 +117,7 @@ impl Peer {
                     if link.closed {
                         link = server.connect();
                     }
-                    self.exchange(&mut link, exchange, &mut names)
-                        .map_err(|reason| (exchange.lines.0, reason))?;
+                    self.exchange(&mut link, exchange, &mut names).map_err(|reason| (exchange.lines.0, reason))?;
                 }
             }
         }
@@ -174,19 +130,11 @@ impl Peer {
         }
         Err((
             conversation.line,
-            format!(
-                "  more was said than expected, or the server waits for more: {}",
-                escaped(&rest)
-            ),
+            format!("  more was said than expected, or the server waits for more: {}", escaped(&rest)),
         ))
     }
 
-    fn exchange(
-        &self,
-        link: &mut Link,
-        exchange: &Exchange,
-        names: &mut Names,
-    ) -> Result<(), String> {
+    fn exchange(&self, link: &mut Link, exchange: &Exchange, names: &mut Names) -> Result<(), String> {
         let expect = match &exchange.expect_18 {
             Some(other) if self.old => other,
             _ => &exchange.expect,
@@ -220,17 +168,12 @@ fn difference(exchange: &Exchange, expected: &[Piece], got: &[u8]) -> String {
     let short = |text: String| text.chars().take(1500).collect::<String>();
     let sent = short(transcript::shown(&exchange.send));
     let expected = short(transcript::shown(expected));
-    format!(
-        "  sent     {sent}\n  expected {expected}\n  got      {}",
-        short(escaped(got))
-    )
+    format!("  sent     {sent}\n  expected {expected}\n  got      {}", short(escaped(got)))
 }
 
 /// Lets time pass for a server: by its debug command where it has one, else by waiting.
 fn advance(server: &Server, seconds: u32) {
-    let said = server
-        .connect()
-        .ask(format!("debugtime {seconds}\r\n").as_bytes(), b"\r\n");
+    let said = server.connect().ask(format!("debugtime {seconds}\r\n").as_bytes(), b"\r\n");
     if said != b"OK\r\n" {
         std::thread::sleep(Duration::from_secs(seconds.into()));
     }
@@ -244,17 +187,8 @@ fn record_all(transcripts: &[Transcript]) -> ExitCode {
     for file in transcripts {
         let mut additions = Vec::new();
         for conversation in file.conversations.iter().filter(|each| !each.not_18) {
-            let flags: Vec<&str> = conversation
-                .server
-                .iter()
-                .flatten()
-                .map(String::as_str)
-                .collect();
-            record(
-                &Server::start(&binary, &flags),
-                conversation,
-                &mut additions,
-            );
+            let flags: Vec<&str> = conversation.server.iter().flatten().map(String::as_str).collect();
+            record(&Server::start(&binary, &flags), conversation, &mut additions);
         }
         if let Err(error) = insert(file, additions) {
             println!("{}: {error}", file.name);
@@ -296,10 +230,8 @@ fn record(server: &Server, conversation: &Conversation, additions: &mut Vec<Addi
         }
         let unknown = exchange.expect.is_empty();
         let mark = if unknown { "<" } else { "<18" };
-        let mut lines: Vec<String> = got
-            .split_inclusive(|byte| *byte == b'\n')
-            .map(|line| format!("{mark} {}", escaped(line)))
-            .collect();
+        let mut lines: Vec<String> =
+            got.split_inclusive(|byte| *byte == b'\n').map(|line| format!("{mark} {}", escaped(line))).collect();
         if got.is_empty() {
             lines.push(mark.to_owned());
         }
@@ -307,16 +239,8 @@ fn record(server: &Server, conversation: &Conversation, additions: &mut Vec<Addi
             lines.push("@ closes".to_owned());
         }
         match exchange.silence.filter(|_| unknown) {
-            Some(after) => additions.push(Addition {
-                after,
-                replaces: true,
-                lines,
-            }),
-            None => additions.push(Addition {
-                after: exchange.lines.1,
-                replaces: false,
-                lines,
-            }),
+            Some(after) => additions.push(Addition { after, replaces: true, lines }),
+            None => additions.push(Addition { after: exchange.lines.1, replaces: false, lines }),
         }
     }
 }
@@ -325,12 +249,7 @@ fn insert(file: &Transcript, additions: Vec<Addition>) -> std::io::Result<()> {
     let text = std::fs::read_to_string(&file.path)?;
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     println!("{}: {} answers recorded", file.name, additions.len());
-    for Addition {
-        after,
-        replaces,
-        lines: new,
-    } in additions.into_iter().rev()
-    {
+    for Addition { after, replaces, lines: new } in additions.into_iter().rev() {
         lines.splice(after - usize::from(replaces)..after, new);
     }
     lines.push(String::new());

@@ -81,25 +81,12 @@ impl Client {
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry()
-                .register(&mut stream, Token(number), interest)?;
+            poll.registry().register(&mut stream, Token(number), interest)?;
             let place = Place::default();
-            conns.push(Conn {
-                stream,
-                burst: 0,
-                sent: 0,
-                place,
-                started: Instant::now(),
-            });
+            conns.push(Conn { stream, burst: 0, sent: 0, place, started: Instant::now() });
         }
         let buffer = vec![0; BUFFER_BYTES].into();
-        Ok(Client {
-            poll,
-            events: Events::with_capacity(EVENTS),
-            conns,
-            buffer,
-            cursor: 0,
-        })
+        Ok(Client { poll, events: Events::with_capacity(EVENTS), conns, buffer, cursor: 0 })
     }
 
     /// Plays the script, from where the last run stopped, and waits for all replies.
@@ -110,11 +97,7 @@ impl Client {
     pub fn run(&mut self, script: &Script, limit: Limit) -> Result<Outcome, LoadError> {
         let start = Instant::now();
         let mut supply = Supply::new(script, limit, start, self.cursor);
-        let mut outcome = Outcome {
-            replies: 0,
-            elapsed: Duration::ZERO,
-            latencies: Histogram::new(),
-        };
+        let mut outcome = Outcome { replies: 0, elapsed: Duration::ZERO, latencies: Histogram::new() };
         let mut busy = 0;
         for conn in &mut self.conns {
             if let Some(burst) = supply.next(start) {
@@ -216,12 +199,7 @@ impl Supply {
             Limit::Once => (cursor + bursts, None),
             Limit::Time(time) => (usize::MAX, Some(start + time)),
         };
-        Supply {
-            cursor,
-            end,
-            deadline,
-            bursts,
-        }
+        Supply { cursor, end, deadline, bursts }
     }
 
     fn next(&mut self, now: Instant) -> Option<usize> {

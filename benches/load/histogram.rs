@@ -16,10 +16,7 @@ pub struct Histogram {
 
 impl Histogram {
     pub fn new() -> Histogram {
-        Histogram {
-            counts: vec![0; bucket(u64::MAX) + 1],
-            total: 0,
-        }
+        Histogram { counts: vec![0; bucket(u64::MAX) + 1], total: 0 }
     }
 
     pub fn record(&mut self, duration: Duration) {

@@ -47,9 +47,7 @@ impl Zipf {
             sum += weight(rank);
             sum
         };
-        Zipf {
-            cumulative: (1..=count).map(add).collect(),
-        }
+        Zipf { cumulative: (1..=count).map(add).collect() }
     }
 
     /// A number below `count`. The popular ones lie scattered, since in no cache are they stored side by side.

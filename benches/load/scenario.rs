@@ -35,96 +35,21 @@ pub struct World {
 
 /// Every scenario, in the order of the table.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "get",
-        connections: MANY,
-        unit: OP,
-        script: |w| w.gets(1, Script::get),
-    },
-    Scenario {
-        name: "set",
-        connections: MANY,
-        unit: OP,
-        script: |w| w.sets(1),
-    },
-    Scenario {
-        name: "get-16",
-        connections: MANY,
-        unit: OP,
-        script: |w| w.gets(16, Script::get),
-    },
-    Scenario {
-        name: "get-64",
-        connections: MANY,
-        unit: OP,
-        script: |w| w.gets(64, Script::get),
-    },
-    Scenario {
-        name: "mg-16",
-        connections: MANY,
-        unit: OP,
-        script: |w| w.gets(16, Script::meta_get),
-    },
-    Scenario {
-        name: "miss-16",
-        connections: MANY,
-        unit: OP,
-        script: |w| w.misses(16),
-    },
-    Scenario {
-        name: "miss-64",
-        connections: MANY,
-        unit: OP,
-        script: |w| w.misses(64),
-    },
-    Scenario {
-        name: "multiget-100",
-        connections: MANY,
-        unit: KEY,
-        script: |w| w.multigets(100),
-    },
-    Scenario {
-        name: "incr-16",
-        connections: MANY,
-        unit: OP,
-        script: |w| w.incrs(16),
-    },
-    Scenario {
-        name: "set-16",
-        connections: MANY,
-        unit: OP,
-        script: |w| w.sets(16),
-    },
-    Scenario {
-        name: "get-100k",
-        connections: FEW,
-        unit: KB_OF_100K,
-        script: |w| w.large_gets(&LARGE[0]),
-    },
-    Scenario {
-        name: "set-100k",
-        connections: FEW,
-        unit: KB_OF_100K,
-        script: |w| w.large_sets(&LARGE[0]),
-    },
-    Scenario {
-        name: "get-1m",
-        connections: FEW,
-        unit: KB_OF_1M,
-        script: |w| w.large_gets(&LARGE[1]),
-    },
-    Scenario {
-        name: "set-1m",
-        connections: FEW,
-        unit: KB_OF_1M,
-        script: |w| w.large_sets(&LARGE[1]),
-    },
-    Scenario {
-        name: LATENCY,
-        connections: 1,
-        unit: OP,
-        script: |w| w.gets(1, Script::get),
-    },
+    Scenario { name: "get", connections: MANY, unit: OP, script: |w| w.gets(1, Script::get) },
+    Scenario { name: "set", connections: MANY, unit: OP, script: |w| w.sets(1) },
+    Scenario { name: "get-16", connections: MANY, unit: OP, script: |w| w.gets(16, Script::get) },
+    Scenario { name: "get-64", connections: MANY, unit: OP, script: |w| w.gets(64, Script::get) },
+    Scenario { name: "mg-16", connections: MANY, unit: OP, script: |w| w.gets(16, Script::meta_get) },
+    Scenario { name: "miss-16", connections: MANY, unit: OP, script: |w| w.misses(16) },
+    Scenario { name: "miss-64", connections: MANY, unit: OP, script: |w| w.misses(64) },
+    Scenario { name: "multiget-100", connections: MANY, unit: KEY, script: |w| w.multigets(100) },
+    Scenario { name: "incr-16", connections: MANY, unit: OP, script: |w| w.incrs(16) },
+    Scenario { name: "set-16", connections: MANY, unit: OP, script: |w| w.sets(16) },
+    Scenario { name: "get-100k", connections: FEW, unit: KB_OF_100K, script: |w| w.large_gets(&LARGE[0]) },
+    Scenario { name: "set-100k", connections: FEW, unit: KB_OF_100K, script: |w| w.large_sets(&LARGE[0]) },
+    Scenario { name: "get-1m", connections: FEW, unit: KB_OF_1M, script: |w| w.large_gets(&LARGE[1]) },
+    Scenario { name: "set-1m", connections: FEW, unit: KB_OF_1M, script: |w| w.large_sets(&LARGE[1]) },
+    Scenario { name: LATENCY, connections: 1, unit: OP, script: |w| w.gets(1, Script::get) },
 ];
 
 /// The scenario that is about the time from request to reply.
@@ -141,12 +66,7 @@ impl World {
     /// `sessions` items of 100 bytes, a tenth as many counters, some large items; `draws` requests a scenario.
     pub fn new(sessions: u64, draws: usize) -> World {
         let counters = (sessions / 10).max(1);
-        World {
-            sessions,
-            counters,
-            draws,
-            zipf: Zipf::new(sessions, ZIPF_EXPONENT),
-        }
+        World { sessions, counters, draws, zipf: Zipf::new(sessions, ZIPF_EXPONENT) }
     }
 
     /// What stores every item, a part at a time so that the requests need not be in memory all at once.
@@ -162,36 +82,26 @@ impl World {
     }
 
     fn gets(&self, depth: usize, get: fn(&mut Script, &Key, usize)) -> Script {
-        self.drawn(depth, |script, random| {
-            get(script, &key(SESSION, self.zipf.draw(random)), SESSION_LEN)
-        })
+        self.drawn(depth, |script, random| get(script, &key(SESSION, self.zipf.draw(random)), SESSION_LEN))
     }
 
     fn sets(&self, depth: usize) -> Script {
-        self.drawn(depth, |script, random| {
-            script.set(&key(SESSION, self.zipf.draw(random)), SESSION_LEN)
-        })
+        self.drawn(depth, |script, random| script.set(&key(SESSION, self.zipf.draw(random)), SESSION_LEN))
     }
 
     fn misses(&self, depth: usize) -> Script {
-        self.drawn(depth, |script, random| {
-            script.miss(&key(ABSENT, random.below(self.sessions)))
-        })
+        self.drawn(depth, |script, random| script.miss(&key(ABSENT, random.below(self.sessions))))
     }
 
     fn incrs(&self, depth: usize) -> Script {
-        self.drawn(depth, |script, random| {
-            script.incr(&key(COUNTER, self.zipf.draw(random) % self.counters))
-        })
+        self.drawn(depth, |script, random| script.incr(&key(COUNTER, self.zipf.draw(random) % self.counters)))
     }
 
     fn multigets(&self, keys: usize) -> Script {
         let mut script = Script::new();
         let mut random = Random::new(SEED);
         for _ in 0..self.draws / keys {
-            let keys: Vec<Key> = (0..keys)
-                .map(|_| key(SESSION, self.zipf.draw(&mut random)))
-                .collect();
+            let keys: Vec<Key> = (0..keys).map(|_| key(SESSION, self.zipf.draw(&mut random))).collect();
             script.multiget(&keys, SESSION_LEN);
             script.end_burst();
         }
@@ -268,11 +178,7 @@ impl Script {
     pub fn meta_get(&mut self, key: &Key, len: usize) {
         self.request(|out| put(out, &[b"mg ", key, b" v\r\n"]));
         let mark = mark(key, len);
-        self.reply(
-            &[format!("VA {len}\r\n").as_bytes(), mark],
-            len - mark.len(),
-            b"\r\n",
-        );
+        self.reply(&[format!("VA {len}\r\n").as_bytes(), mark], len - mark.len(), b"\r\n");
     }
 
     pub fn miss(&mut self, key: &Key) {
@@ -293,19 +199,7 @@ impl Script {
         let (digits, skip) = COUNTER_START;
         let zeros = &b"0000000000000000"[..skip];
         let len = digits.len() + skip;
-        self.request(|out| {
-            put(
-                out,
-                &[
-                    b"set ",
-                    key,
-                    format!(" 0 0 {len}\r\n").as_bytes(),
-                    digits,
-                    zeros,
-                    b"\r\n",
-                ],
-            )
-        });
+        self.request(|out| put(out, &[b"set ", key, format!(" 0 0 {len}\r\n").as_bytes(), digits, zeros, b"\r\n"]));
         self.reply(&[], 0, b"STORED\r\n");
     }
 
@@ -318,11 +212,7 @@ impl Script {
     fn value(&mut self, key: &[u8], len: usize, tail: &'static [u8]) {
         let mark = mark(key, len);
         let header = format!(" 0 {len}\r\n");
-        self.reply(
-            &[b"VALUE ", key, header.as_bytes(), mark],
-            len - mark.len(),
-            tail,
-        );
+        self.reply(&[b"VALUE ", key, header.as_bytes(), mark], len - mark.len(), tail);
     }
 }
 
@@ -341,16 +231,8 @@ struct Large {
 
 /// As many as make some tens of megabytes, so that they do not stay in a core's own cache.
 const LARGE: [Large; 2] = [
-    Large {
-        prefix: *b"big100k:",
-        len: 100_000,
-        count: 400,
-    },
-    Large {
-        prefix: *b"big1mil:",
-        len: 1_000_000,
-        count: 64,
-    },
+    Large { prefix: *b"big100k:", len: 100_000, count: 400 },
+    Large { prefix: *b"big1mil:", len: 1_000_000, count: 64 },
 ];
 
 const SESSION: [u8; 8] = *b"session:";
@@ -372,22 +254,10 @@ const SEED: u64 = 11211;
 const MANY: usize = 50;
 const FEW: usize = 10;
 
-const OP: Unit = Unit {
-    name: "op",
-    per_reply: 1.0,
-};
-const KEY: Unit = Unit {
-    name: "key",
-    per_reply: 1.0,
-};
-const KB_OF_100K: Unit = Unit {
-    name: "kB",
-    per_reply: 100.0,
-};
-const KB_OF_1M: Unit = Unit {
-    name: "kB",
-    per_reply: 1000.0,
-};
+const OP: Unit = Unit { name: "op", per_reply: 1.0 };
+const KEY: Unit = Unit { name: "key", per_reply: 1.0 };
+const KB_OF_100K: Unit = Unit { name: "kB", per_reply: 100.0 };
+const KB_OF_1M: Unit = Unit { name: "kB", per_reply: 1000.0 };
 
 /// Items stored by one script of a fill.
 const FILL_PART: u64 = 1 << 17;

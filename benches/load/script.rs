@@ -66,19 +66,11 @@ impl Script {
             self.heads.extend_from_slice(piece);
         }
         let head_len = (self.heads.len() - start) as u32;
-        self.replies.push(Reply {
-            head: start,
-            head_len,
-            skip: skip as u32,
-            tail,
-        });
+        self.replies.push(Reply { head: start, head_len, skip: skip as u32, tail });
     }
 
     pub fn end_burst(&mut self) {
-        let burst = Burst {
-            requests_end: self.requests.len(),
-            replies_end: self.replies.len(),
-        };
+        let burst = Burst { requests_end: self.requests.len(), replies_end: self.replies.len() };
         self.bursts.push(burst);
     }
 
@@ -107,11 +99,7 @@ impl Script {
     /// Where reading a burst's replies starts.
     pub fn place(&self, burst: usize) -> Place {
         let reply = self.before(burst).map_or(0, |before| before.replies_end);
-        Place {
-            reply,
-            at: 0,
-            end: self.bursts[burst].replies_end,
-        }
+        Place { reply, at: 0, end: self.bursts[burst].replies_end }
     }
 
     /// Compares the bytes that came in next.
@@ -130,17 +118,11 @@ impl Script {
             let len = tail_start + reply.tail.len();
 
             let taken = got.len().min(len - place.at);
-            let piece = Piece {
-                from: place.at,
-                bytes: &got[..taken],
-            };
+            let piece = Piece { from: place.at, bytes: &got[..taken] };
             if !piece.agrees(0, head) || !piece.agrees(tail_start, reply.tail) {
                 let head = String::from_utf8_lossy(head);
                 let tail = String::from_utf8_lossy(reply.tail);
-                let expected = format!(
-                    "{head}<{} bytes>{tail} from its byte {} on",
-                    reply.skip, place.at
-                );
+                let expected = format!("{head}<{} bytes>{tail} from its byte {} on", reply.skip, place.at);
                 return Err(Mismatch::new(&expected, got));
             }
             got = &got[taken..];
@@ -174,22 +156,16 @@ struct Piece<'a> {
 impl Piece<'_> {
     /// Whether the bytes that this piece shares with `part`, which lies at `start`, are the same.
     fn agrees(&self, start: usize, part: &[u8]) -> bool {
-        let Range {
-            start: low,
-            end: high,
-        } = self.from.max(start)..(self.from + self.bytes.len()).min(start + part.len());
-        low >= high
-            || self.bytes[low - self.from..high - self.from] == part[low - start..high - start]
+        let Range { start: low, end: high } =
+            self.from.max(start)..(self.from + self.bytes.len()).min(start + part.len());
+        low >= high || self.bytes[low - self.from..high - self.from] == part[low - start..high - start]
     }
 }
 
 impl Mismatch {
     fn new(expected: &str, got: &[u8]) -> Mismatch {
         let shown = &got[..got.len().min(200)];
-        Mismatch {
-            expected: expected.to_owned(),
-            got: String::from_utf8_lossy(shown).into_owned(),
-        }
+        Mismatch { expected: expected.to_owned(), got: String::from_utf8_lossy(shown).into_owned() }
     }
 }
 

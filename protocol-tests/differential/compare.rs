@@ -22,8 +22,8 @@ impl Ids {
         if ours == 0 || theirs == 0 {
             return ours == theirs;
         }
-        let agrees = *self.theirs.entry(ours).or_insert(theirs) == theirs
-            && *self.ours.entry(theirs).or_insert(ours) == ours;
+        let agrees =
+            *self.theirs.entry(ours).or_insert(theirs) == theirs && *self.ours.entry(theirs).or_insert(ours) == ours;
         if agrees {
             self.recent.push((ours, theirs));
             if self.recent.len() > 32 {
@@ -45,10 +45,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 
 /// Whether two replies say the same.
 pub fn same(ours: &[u8], theirs: &[u8], ids: &mut Ids) -> bool {
-    let (mut left, mut right) = (
-        ours.split(|byte| *byte == b'\n'),
-        theirs.split(|byte| *byte == b'\n'),
-    );
+    let (mut left, mut right) = (ours.split(|byte| *byte == b'\n'), theirs.split(|byte| *byte == b'\n'));
     loop {
         match (left.next(), right.next()) {
             (None, None) => return true,
@@ -59,10 +56,7 @@ pub fn same(ours: &[u8], theirs: &[u8], ids: &mut Ids) -> bool {
 }
 
 fn same_line(ours: &[u8], theirs: &[u8], ids: &mut Ids) -> bool {
-    let kind = ours
-        .split(|byte| matches!(byte, b' ' | b'\r'))
-        .next()
-        .unwrap_or_default();
+    let kind = ours.split(|byte| matches!(byte, b' ' | b'\r')).next().unwrap_or_default();
     let meta = matches!(kind, b"HD" | b"VA" | b"EN" | b"EX" | b"NS" | b"NF");
     if !meta && !matches!(kind, b"VALUE" | b"ME" | b"VERSION") {
         return ours == theirs;
@@ -71,25 +65,18 @@ fn same_line(ours: &[u8], theirs: &[u8], ids: &mut Ids) -> bool {
         return theirs.starts_with(kind);
     }
     let words = |line: &[u8]| -> Vec<Vec<u8>> {
-        line.strip_suffix(b"\r")
-            .unwrap_or(line)
-            .split(|byte| *byte == b' ')
-            .map(<[u8]>::to_vec)
-            .collect()
+        line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b' ').map(<[u8]>::to_vec).collect()
     };
     let (left, right) = (words(ours), words(theirs));
     if left.len() != right.len() {
         return false;
     }
-    left.iter()
-        .zip(&right)
-        .enumerate()
-        .all(|(index, (left, right))| match kind {
-            b"VALUE" if index == 4 => ids.pair(left, right),
-            b"ME" if index > 1 => same_debug(left, right, ids),
-            _ if meta && index > 0 => same_flag(left, right, ids),
-            _ => left == right,
-        })
+    left.iter().zip(&right).enumerate().all(|(index, (left, right))| match kind {
+        b"VALUE" if index == 4 => ids.pair(left, right),
+        b"ME" if index > 1 => same_debug(left, right, ids),
+        _ if meta && index > 0 => same_flag(left, right, ids),
+        _ => left == right,
+    })
 }
 
 /// A word of a meta reply.
@@ -101,9 +88,7 @@ fn same_flag(ours: &[u8], theirs: &[u8], ids: &mut Ids) -> bool {
             matches!((number(left), number(right)), (Some(left), Some(right)) if left.abs_diff(right) <= 2)
         }
         // The last access is recorded by each store's own rule (section 5.2); the transcripts check what is common.
-        ([b'l', left @ ..], [b'l', right @ ..]) => {
-            number(left).is_some() && number(right).is_some()
-        }
+        ([b'l', left @ ..], [b'l', right @ ..]) => number(left).is_some() && number(right).is_some(),
         _ => ours == theirs,
     }
 }
@@ -111,10 +96,7 @@ fn same_flag(ours: &[u8], theirs: &[u8], ids: &mut Ids) -> bool {
 /// A word of `ME`. Class and access time are each store's own, and 1.6.18 prints `exp` with the wrong sign (section 5.6).
 fn same_debug(ours: &[u8], theirs: &[u8], ids: &mut Ids) -> bool {
     let split = |word: &[u8]| -> (Vec<u8>, Vec<u8>) {
-        let at = word
-            .iter()
-            .position(|byte| *byte == b'=')
-            .unwrap_or(word.len());
+        let at = word.iter().position(|byte| *byte == b'=').unwrap_or(word.len());
         (word[..at].to_vec(), word[at..].to_vec())
     };
     let ((name, left), (other, right)) = (split(ours), split(theirs));
@@ -147,16 +129,9 @@ impl Rule {
     /// Both answers, each ended by CR LF unless empty.
     pub fn says(now: &str, then: &str) -> Rule {
         let line = |text: &str| {
-            if text.is_empty() {
-                String::new()
-            } else {
-                format!("{text}\r\n")
-            }
+            if text.is_empty() { String::new() } else { format!("{text}\r\n") }
         };
-        Rule::Says {
-            now: line(now),
-            then: line(then),
-        }
+        Rule::Says { now: line(now), then: line(then) }
     }
 }
 
@@ -169,13 +144,7 @@ pub struct Cases {
 
 impl Cases {
     /// Whether two replies agree under `rule`; each server is held to what its version says.
-    pub fn agree(
-        &mut self,
-        rule: &Rule,
-        versions: (&str, &str),
-        replies: (&[u8], &[u8]),
-        ids: &mut Ids,
-    ) -> bool {
+    pub fn agree(&mut self, rule: &Rule, versions: (&str, &str), replies: (&[u8], &[u8]), ids: &mut Ids) -> bool {
         let (ours, theirs) = replies;
         let old = (versions.0 == "1.6.18", versions.1 == "1.6.18");
         self.explained += 1;
@@ -187,9 +156,7 @@ impl Cases {
             _ if old.0 == old.1 => same(ours, theirs, ids),
             Rule::Refuses(line) => ours.strip_suffix(b"\r\n") == Some(line.as_bytes()),
             Rule::SizeOfStored => same(&without_size(ours), &without_size(theirs), ids),
-            Rule::QuietCreate => {
-                same(ours, theirs, ids) || (ours.is_empty() && theirs.starts_with(b"HD"))
-            }
+            Rule::QuietCreate => same(ours, theirs, ids) || (ours.is_empty() && theirs.starts_with(b"HD")),
         }
     }
 }
@@ -199,9 +166,7 @@ fn without_size(line: &[u8]) -> Vec<u8> {
     let text = line.strip_suffix(b"\r\n").unwrap_or(line);
     let kept: Vec<&[u8]> = text
         .split(|byte| *byte == b' ')
-        .filter(|word| {
-            !(word.len() > 1 && word[0] == b's' && word[1..].iter().all(u8::is_ascii_digit))
-        })
+        .filter(|word| !(word.len() > 1 && word[0] == b's' && word[1..].iter().all(u8::is_ascii_digit)))
         .collect();
     kept.join(&b' ')
 }

@@ -47,18 +47,11 @@ fn main() -> ExitCode {
         "differential: {} commands in {seconds:.1} s, {} closed connections, {} explained by section 17, {} differences (seed {seed})",
         run.done, run.closed, run.cases.explained, run.differences
     );
-    if run.differences == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if run.differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn setting(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(otherwise)
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
 /// One of the two servers and our connection to it.
@@ -71,11 +64,7 @@ struct Side {
 impl Side {
     fn start(binary: &Path, flags: &[&str]) -> Side {
         let server = Server::start(binary, flags);
-        Side {
-            link: server.connect(),
-            version: server.version(),
-            server,
-        }
+        Side { link: server.connect(), version: server.version(), server }
     }
 
     /// Reads until `count` fences were answered or the connection ends; gives what was said before each.
@@ -122,14 +111,7 @@ impl Run {
     fn new(ours: &Path, theirs: &Path, seed: u64) -> Run {
         // Without the background threads memcached never holds an item while we increment it, which would change the padding.
         let quiet = ["-o", "no_lru_maintainer,no_lru_crawler", "-m", "512"];
-        let ours = Side::start(
-            ours,
-            if ours == theirs {
-                &quiet
-            } else {
-                &["-m", "512"]
-            },
-        );
+        let ours = Side::start(ours, if ours == theirs { &quiet } else { &["-m", "512"] });
         let theirs = Side::start(theirs, &quiet);
         println!("differential: {} beside {}", ours.version, theirs.version);
         Run {
@@ -176,11 +158,7 @@ impl Run {
             }
         }
         // Two writes now and then, so that lines and data blocks arrive in pieces.
-        let cut = if self.random.chance(30) {
-            self.random.below(ours.len())
-        } else {
-            0
-        };
+        let cut = if self.random.chance(30) { self.random.below(ours.len()) } else { 0 };
         self.ours.link.send(&ours[..cut]);
         self.theirs.link.send(&theirs);
         self.ours.link.send(&ours[cut..]);
@@ -189,10 +167,7 @@ impl Run {
         self.done += count as u64;
         for (index, command) in commands.iter().enumerate() {
             let empty = Vec::new();
-            let pair = (
-                said.get(index).unwrap_or(&empty),
-                expected.get(index).unwrap_or(&empty),
-            );
+            let pair = (said.get(index).unwrap_or(&empty), expected.get(index).unwrap_or(&empty));
             if !self.judge(command, pair.0, pair.1) {
                 // What follows in this burst may be off by one reply; it would only repeat the news.
                 self.same_start();
@@ -208,22 +183,13 @@ impl Run {
         let versions = (self.ours.version.as_str(), self.theirs.version.as_str());
         let agrees = match &command.rule {
             None => same(said, expected, &mut self.ids),
-            Some(rule) => self
-                .cases
-                .agree(rule, versions, (said, expected), &mut self.ids),
+            Some(rule) => self.cases.agree(rule, versions, (said, expected), &mut self.ids),
         };
         if !agrees {
             self.differences += 1;
-            println!(
-                "DIFFERENCE {} after {} commands",
-                self.differences, self.done
-            );
+            println!("DIFFERENCE {} after {} commands", self.differences, self.done);
             println!("  sent   {}", shortened(&command.ours));
-            println!(
-                "  ours   {}\n  theirs {}",
-                shortened(said),
-                shortened(expected)
-            );
+            println!("  ours   {}\n  theirs {}", shortened(said), shortened(expected));
             for earlier in self.recent.iter().rev().skip(1).take(12).rev() {
                 println!("    before: {earlier}");
             }

@@ -3,10 +3,7 @@
 //!
 //! A server here is a process with an address, whichever binary it is; nothing in this file knows memhold from memcached.
 
-#![allow(
-    dead_code,
-    reason = "each test target uses its own part of this module"
-)]
+#![allow(dead_code, reason = "each test target uses its own part of this module")]
 
 pub mod random;
 pub mod server;
@@ -34,11 +31,7 @@ impl Link {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Link {
-            stream,
-            received: Vec::new(),
-            closed: false,
-        })
+        Ok(Link { stream, received: Vec::new(), closed: false })
     }
 
     /// Sends all of `bytes`. A server that has closed meanwhile is no error here: reading tells.
@@ -51,11 +44,7 @@ impl Link {
     /// Waits at most `patience` for more bytes (or the end). Whether anything came.
     pub fn wait(&mut self, patience: Duration) -> bool {
         let mut piece = [0_u8; 65536];
-        if self
-            .stream
-            .set_read_timeout(Some(patience.max(Duration::from_millis(1))))
-            .is_err()
-        {
+        if self.stream.set_read_timeout(Some(patience.max(Duration::from_millis(1)))).is_err() {
             return false;
         }
         match self.stream.read(&mut piece) {
@@ -67,14 +56,7 @@ impl Link {
                 self.received.extend_from_slice(&piece[..n]);
                 true
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                ) =>
-            {
-                false
-            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             Err(_) => {
                 self.closed = true;
@@ -128,10 +110,7 @@ pub fn escaped(bytes: &[u8]) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let byte = bytes[at];
-        let run = bytes[at..]
-            .iter()
-            .take_while(|other| **other == byte)
-            .count();
+        let run = bytes[at..].iter().take_while(|other| **other == byte).count();
         let spelled = match byte {
             b'\r' => "\\r".to_owned(),
             b'\n' => "\\n".to_owned(),

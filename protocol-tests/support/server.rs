@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The binary under test: the one cargo built, or `MEMHOLD_TEST_BINARY`.
 pub fn memhold() -> PathBuf {
-    std::env::var_os("MEMHOLD_TEST_BINARY").map_or_else(
-        || PathBuf::from(env!("CARGO_BIN_EXE_memhold")),
-        PathBuf::from,
-    )
+    std::env::var_os("MEMHOLD_TEST_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_memhold")), PathBuf::from)
 }
 
 /// The real memcached to compare with: `MEMHOLD_PEER` or the system's. `None` when there is none and the environment allows
@@ -21,8 +18,7 @@ pub fn memhold() -> PathBuf {
 /// # Panics
 /// When there is none and nothing allows that: a comparison left out must never look like one that passed.
 pub fn memcached() -> Option<PathBuf> {
-    let path = std::env::var_os("MEMHOLD_PEER")
-        .map_or_else(|| PathBuf::from("/usr/bin/memcached"), PathBuf::from);
+    let path = std::env::var_os("MEMHOLD_PEER").map_or_else(|| PathBuf::from("/usr/bin/memcached"), PathBuf::from);
     if path.exists() {
         return Some(path);
     }
@@ -31,10 +27,7 @@ pub fn memcached() -> Option<PathBuf> {
         "{} is not there: install memcached, or set MEMHOLD_WITHOUT_MEMCACHED=1 to leave the comparison out",
         path.display()
     );
-    println!(
-        "SKIPPED: no memcached to compare with ({}), as MEMHOLD_WITHOUT_MEMCACHED allows",
-        path.display()
-    );
+    println!("SKIPPED: no memcached to compare with ({}), as MEMHOLD_WITHOUT_MEMCACHED allows", path.display());
     None
 }
 
@@ -117,10 +110,7 @@ impl Server {
     /// What `version` says: `1.6.45`.
     pub fn version(&self) -> String {
         let said = self.connect().ask(b"version\r\n", b"\r\n");
-        String::from_utf8_lossy(&said)
-            .trim()
-            .trim_start_matches("VERSION ")
-            .to_owned()
+        String::from_utf8_lossy(&said).trim().trim_start_matches("VERSION ").to_owned()
     }
 
     /// Sends a signal by the name that `kill` knows.
@@ -135,17 +125,9 @@ impl Server {
 
     /// Resident bytes of the process.
     pub fn resident(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap_or_default();
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|word| word.parse::<u64>().ok())
-            .unwrap_or(0)
-            * 1024
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 }
 
@@ -158,13 +140,8 @@ impl Drop for Server {
 
 /// Sends `name` (`TERM`, `USR1`, ...) to a process of ours.
 pub fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill")
-        .args([&format!("-{name}"), &pid.to_string()])
-        .status();
-    assert!(
-        status.is_ok_and(|status| status.success()),
-        "kill -{name} {pid} works"
-    );
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "kill -{name} {pid} works");
 }
 
 /// Waits at most `patience` for `child` to end.

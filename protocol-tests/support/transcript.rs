@@ -36,9 +36,7 @@ pub struct Conversation {
 impl Conversation {
     /// Whether time passes in it.
     pub fn moves_clock(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|step| matches!(step, Step::Advance(_)))
+        self.steps.iter().any(|step| matches!(step, Step::Advance(_)))
     }
 }
 
@@ -96,10 +94,7 @@ pub fn read_all(folder: &Path) -> Vec<Transcript> {
     let mut paths = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next)
-            .expect("the transcripts can be listed")
-            .flatten()
-        {
+        for entry in fs::read_dir(&next).expect("the transcripts can be listed").flatten() {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
@@ -114,18 +109,10 @@ pub fn read_all(folder: &Path) -> Vec<Transcript> {
 
 fn read(folder: &Path, path: PathBuf) -> Transcript {
     let text = fs::read_to_string(&path).expect("a transcript can be read");
-    let name = path
-        .strip_prefix(folder)
-        .unwrap_or(&path)
-        .display()
-        .to_string();
+    let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
     let mut conversations: Vec<Conversation> = Vec::new();
     let mut open = false;
-    for (number, line) in text
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line))
-    {
+    for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line)) {
         if line.is_empty() {
             open = false;
             continue;
@@ -149,11 +136,7 @@ fn read(folder: &Path, path: PathBuf) -> Transcript {
         }
     }
     conversations.retain(|conversation| !conversation.steps.is_empty());
-    Transcript {
-        name,
-        path,
-        conversations,
-    }
+    Transcript { name, path, conversations }
 }
 
 fn add_line(conversation: &mut Conversation, number: usize, line: &str) -> Result<(), String> {
@@ -170,10 +153,7 @@ fn add_line(conversation: &mut Conversation, number: usize, line: &str) -> Resul
             Some(Step::Exchange(last)) if !last.answered() => last,
             _ => {
                 let lines = (number, number);
-                conversation.steps.push(Step::Exchange(Exchange {
-                    lines,
-                    ..Exchange::default()
-                }));
+                conversation.steps.push(Step::Exchange(Exchange { lines, ..Exchange::default() }));
                 last_exchange(conversation)?
             }
         };
@@ -199,15 +179,9 @@ fn last_exchange(conversation: &mut Conversation) -> Result<&mut Exchange, Strin
     }
 }
 
-fn add_directive(
-    conversation: &mut Conversation,
-    number: usize,
-    directive: &str,
-) -> Result<(), String> {
+fn add_directive(conversation: &mut Conversation, number: usize, directive: &str) -> Result<(), String> {
     if let Some(seconds) = directive.strip_prefix('+') {
-        let seconds = seconds
-            .parse()
-            .map_err(|_| "seconds are a number".to_owned())?;
+        let seconds = seconds.parse().map_err(|_| "seconds are a number".to_owned())?;
         conversation.steps.push(Step::Advance(seconds));
     } else if directive == "closes" {
         let exchange = last_exchange(conversation)?;
@@ -235,9 +209,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
             let (inside, after) = rest[1..].split_once('}').ok_or("a brace is not closed")?;
             rest = after;
             if let Some((count, run)) = inside.split_once('*') {
-                let count: usize = count
-                    .parse()
-                    .map_err(|_| "a run is {count*byte}".to_owned())?;
+                let count: usize = count.parse().map_err(|_| "a run is {count*byte}".to_owned())?;
                 let (byte, _) = one_byte(run)?;
                 bytes.resize(bytes.len() + count, byte);
                 continue;
@@ -269,9 +241,7 @@ fn named_piece(inside: &str) -> Result<Piece, String> {
         "n" => Ok(Piece::Number),
         "any" => Ok(Piece::Any),
         "lines" => Ok(Piece::Lines),
-        name if name.bytes().all(|byte| byte.is_ascii_lowercase()) => {
-            Ok(Piece::Named(name.to_owned()))
-        }
+        name if name.bytes().all(|byte| byte.is_ascii_lowercase()) => Ok(Piece::Named(name.to_owned())),
         _ => Err("unknown words in braces".to_owned()),
     }
 }
@@ -286,8 +256,7 @@ fn one_byte(text: &str) -> Result<(u8, usize), String> {
         [b'\\', b'\\', ..] => Ok((b'\\', 2)),
         [b'\\', b'x', ..] => {
             let digits = text.get(2..4).ok_or("\\x wants two digits")?;
-            let byte = u8::from_str_radix(digits, 16)
-                .map_err(|_| "\\x wants two hexadecimal digits".to_owned())?;
+            let byte = u8::from_str_radix(digits, 16).map_err(|_| "\\x wants two hexadecimal digits".to_owned())?;
             Ok((byte, 4))
         }
         [0x20..=0x7e, ..] => Ok((bytes[0], 1)),
@@ -337,11 +306,7 @@ fn compare_from(pieces: &[Piece], bytes: &[u8], at: usize, names: &mut Names) ->
     let rest = &bytes[at..];
     let end = match piece {
         Piece::Bytes(these) => {
-            let common = these
-                .iter()
-                .zip(rest)
-                .take_while(|(left, right)| left == right)
-                .count();
+            let common = these.iter().zip(rest).take_while(|(left, right)| left == right).count();
             match common {
                 _ if common == these.len() => at + common,
                 _ if common == rest.len() => return Agreement::SoFar,
@@ -349,12 +314,7 @@ fn compare_from(pieces: &[Piece], bytes: &[u8], at: usize, names: &mut Names) ->
             }
         }
         Piece::Lines => return compare_lines(after, bytes, at, names),
-        Piece::Any => {
-            at + rest
-                .iter()
-                .take_while(|byte| !matches!(byte, b'\r' | b'\n'))
-                .count()
-        }
+        Piece::Any => at + rest.iter().take_while(|byte| !matches!(byte, b'\r' | b'\n')).count(),
         Piece::Number | Piece::Range(..) | Piece::Named(_) => {
             at + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
         }
@@ -373,9 +333,7 @@ fn compare_from(pieces: &[Piece], bytes: &[u8], at: usize, names: &mut Names) ->
 fn accepts(piece: &Piece, digits: &[u8], names: &mut Names) -> bool {
     let text = String::from_utf8_lossy(digits).into_owned();
     match piece {
-        Piece::Range(low, high) => text
-            .parse::<u64>()
-            .is_ok_and(|number| (*low..=*high).contains(&number)),
+        Piece::Range(low, high) => text.parse::<u64>().is_ok_and(|number| (*low..=*high).contains(&number)),
         Piece::Named(name) => *names.entry(name.clone()).or_insert_with(|| text.clone()) == text,
         _ => true,
     }
@@ -394,11 +352,7 @@ fn compare_lines(after: &[Piece], bytes: &[u8], from: usize, names: &mut Names) 
         match bytes[at..].iter().position(|byte| *byte == b'\n') {
             Some(length) => at += length + 1,
             None => {
-                return if waiting || at <= bytes.len() {
-                    Agreement::SoFar
-                } else {
-                    Agreement::No
-                };
+                return if waiting || at <= bytes.len() { Agreement::SoFar } else { Agreement::No };
             }
         }
     }

@@ -59,7 +59,7 @@ fn flush_all(cx: &Context<'_>, typed: TypedExptime) -> Reply<'static> {
     }
     let when = absolute(typed, cx.now);
     if when <= cx.now.seconds {
-        cx.store.flush();
+        cx.store.flush(cx.now);
     } else {
         cx.store.flush_at(when);
     }
@@ -75,7 +75,7 @@ fn cache_memlimit(cx: &Context<'_>, megabytes: Option<u32>) -> Reply<'static> {
         return Reply::Error(Error::Line("MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes"));
     }
     let bytes = u64::from(megabytes) * MIB;
-    if cx.store.set_memory_limit(bytes).is_err() {
+    if !cx.store.set_memory_limit(bytes) {
         return Reply::Error(Error::Line("MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"));
     }
     cx.server.live.memory_bytes.store(bytes, Relaxed);

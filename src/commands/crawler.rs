@@ -6,7 +6,7 @@ use super::words::Words;
 use super::{After, Context};
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::token::parse_u32;
-use crate::stats::{CLASSES, Process};
+use crate::stats::Process;
 use crate::sync::Ordering::Relaxed;
 
 /// A line as it stands.
@@ -45,7 +45,7 @@ pub(super) fn lru_crawler(cx: &Context<'_>, text: &[u8], reply: impl FnOnce(Repl
         reply(line(text));
         return After::Next;
     }
-    match (dump, selection(words.at(1))) {
+    match (dump, selection(words.at(1), cx.store.class_limit())) {
         (_, None) => reply(line("BADCLASS invalid class id")),
         (None, Some(Selection::Hash)) => reply(line("ERROR an unknown error happened")),
         (None, Some(_)) => {
@@ -76,20 +76,20 @@ fn switch(cx: &Context<'_>, on: bool) -> Reply<'static> {
     if on && was_on { line("ERROR failed to start lru crawler thread") } else { Reply::Ok }
 }
 
-/// `all`, `hash`, or class numbers 1..63 joined by commas.
-fn selection(word: &[u8]) -> Option<Selection> {
+/// `all`, `hash`, or class numbers below `limit` joined by commas.
+fn selection(word: &[u8], limit: u32) -> Option<Selection> {
     match word {
         b"all" => return Some(Selection::All),
         b"hash" => return Some(Selection::Hash),
         _ => {}
     }
-    let mut classes = 0_u64;
+    let mut classes = Vec::new();
     for class in word.split(|&byte| byte == b',').filter(|class| !class.is_empty()) {
         let class = parse_u32(class)?;
-        if class == 0 || class as usize >= CLASSES {
+        if class == 0 || class >= limit {
             return None;
         }
-        classes |= 1 << class;
+        classes.push(class);
     }
-    (classes != 0).then_some(Selection::Classes(classes))
+    (!classes.is_empty()).then_some(Selection::Classes(classes))
 }

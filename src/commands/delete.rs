@@ -24,7 +24,7 @@ pub(super) fn delete(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash) -> Re
     }
     match examine(cx, delete, hash, None) {
         Outcome::Answer(reply) => reply,
-        Outcome::Replace(_) => Reply::Deleted,
+        Outcome::Replace(_) => rewrite(cx, delete, hash),
     }
 }
 
@@ -70,10 +70,12 @@ fn examine(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, keep: Option<&m
             return Outcome::Replace(Seen::of(&entry));
         }
         if delete.invalidate {
+            if !entry.mark_stale() {
+                return Outcome::Replace(Seen::of(&entry));
+            }
             if let Some(typed) = delete.exptime {
                 entry.touch(absolute(typed, cx.now));
             }
-            entry.mark_stale();
         } else {
             cx.stats.count_class(ClassCounter::DeleteHits, entry.class());
             entry.remove();

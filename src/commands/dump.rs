@@ -5,7 +5,6 @@
 
 use super::Context;
 use crate::protocol::reply::Error;
-use crate::stats::CLASSES;
 use crate::store::{Cursor, Entry};
 
 /// How each item is written.
@@ -18,22 +17,22 @@ pub enum Format {
 }
 
 /// Which items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
     /// Of every class.
     All,
     /// The same, by walking the index in memcached; here the order is no different.
     Hash,
-    /// One bit for each class number.
-    Classes(u64),
+    /// Of these classes.
+    Classes(Vec<u32>),
 }
 
 /// A dump that goes on.
 #[derive(Debug)]
 pub struct Dump {
     format: Format,
-    /// Classes still to be walked, one bit each; bit 0 is all of them in one walk.
-    classes: u64,
+    /// Classes still to be walked, the next one last; 0 is all of them in one walk.
+    classes: Vec<u32>,
     cursor: Cursor,
     begun: bool,
 }
@@ -46,8 +45,12 @@ const LINE_MAX: usize = 3 * 250 + 200;
 impl Dump {
     pub(super) fn new(format: Format, selection: Selection) -> Dump {
         let classes = match selection {
-            Selection::All | Selection::Hash => 1,
-            Selection::Classes(classes) => classes,
+            Selection::All | Selection::Hash => vec![0],
+            Selection::Classes(mut classes) => {
+                classes.sort_unstable_by(|one, other| other.cmp(one));
+                classes.dedup();
+                classes
+            }
         };
         Dump { format, classes, cursor: Cursor::default(), begun: false }
     }
@@ -67,13 +70,12 @@ impl Dump {
             self.begun = true;
             out.extend_from_slice(b"OK\r\n");
         }
-        while self.classes != 0 {
+        while let Some(&class) = self.classes.last() {
             if out.len() >= bytes_max {
                 return false;
             }
             // The visitor runs under a lock of the store: no growing there.
             out.reserve(CHUNKS_PER_STEP * LINE_MAX);
-            let class = self.classes.trailing_zeros();
             let format = self.format;
             let next = cx.store.walk(self.cursor, class, CHUNKS_PER_STEP, cx.now, &mut |entry| match format {
                 Format::Meta => meta_line(entry, cx, out),
@@ -82,7 +84,7 @@ impl Dump {
             if let Some(cursor) = next {
                 self.cursor = cursor;
             } else {
-                self.classes &= self.classes - 1;
+                self.classes.pop();
                 self.cursor = Cursor::default();
             }
         }
@@ -93,8 +95,6 @@ impl Dump {
         true
     }
 }
-
-const _: () = assert!(CLASSES <= 64, "one bit for each class");
 
 /// `key=<percent-encoded> exp=<unix time or -1> la=<unix time> cas=<n> fetch=<yes|no> cls=<class> size=<n> flags=<n> `
 fn meta_line(entry: &Entry<'_>, cx: &Context<'_>, out: &mut Vec<u8>) {

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::stats::Baseline;
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::settings::{LiveSettings, Settings};
 use crate::stats::{Prefixes, ProcessStats, ThreadStats};
 use crate::sync::{Arc, AtomicBool, Mutex};
@@ -30,7 +30,7 @@ pub struct ConnRow {
 /// All descriptors in use, for `stats conns`. `net` knows them.
 pub trait ConnTable: Send + Sync {
     /// The rows, in the order of their descriptors. Called by a worker in the middle of a command, which must not be waited for.
-    fn rows(&self) -> Vec<ConnRow>;
+    fn rows(&self, now: Now) -> Vec<ConnRow>;
 }
 
 /// See the file's head.

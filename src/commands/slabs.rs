@@ -4,7 +4,6 @@
 use super::Context;
 use super::words::Words;
 use crate::protocol::reply::{Error, Reply};
-use crate::stats::CLASSES;
 use crate::sync::Ordering::Relaxed;
 
 const BAD_FORMAT: Reply<'static> = Reply::Error(Error::Client("bad command line format"));
@@ -31,7 +30,7 @@ fn reassign(cx: &Context<'_>, words: &Words<'_>) -> Reply<'static> {
         let found = classes.iter().find(|row| i64::from(row.class) == i64::from(class));
         found.map_or(0, |row| row.total_pages)
     };
-    let valid = |class: i32| usize::try_from(class).is_ok_and(|class| class < CLASSES);
+    let valid = |class: i32| u32::try_from(class).is_ok_and(|class| class < cx.store.class_limit());
     if (source != -1 && !valid(source)) || !valid(target) {
         return Reply::Error(Error::Line("BADCLASS invalid src or dst class id"));
     }

@@ -12,7 +12,7 @@ use crate::protocol::reply::{Error, Reply};
 use crate::settings::MEMCACHED_VERSION;
 use crate::stats::process::ProcessFacts;
 use crate::stats::table::{Kind, ROWS, Row, When};
-use crate::stats::{CLASSES, ClassCounter, Sums};
+use crate::stats::{ClassCounter, Sums};
 use crate::store::{ClassStats, Cursor, Store, Totals};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::lock;
@@ -191,9 +191,9 @@ fn reset(cx: &Context<'_>) {
 
 fn settings(cx: &Context<'_>, out: &mut Vec<u8>) {
     let server = cx.server;
-    let flushed_at = cx.store.totals().flushed_at;
+    let flushed_at = cx.store.flushed_at();
     // By memcached's own count of seconds, which stands at 62 at the start.
-    let oldest = if flushed_at == 0 { 0 } else { (flushed_at + 62).saturating_sub(u64::from(server.started_seconds)) };
+    let oldest = if flushed_at == 0 { 0 } else { (u64::from(flushed_at) + 62).saturating_sub(u64::from(server.started_seconds)) };
     server.live.oldest_live.store(oldest, Relaxed);
     for (name, value) in server.settings.stats_settings(&server.live) {
         stat(out, name, value);
@@ -231,7 +231,7 @@ fn cachedump(cx: &Context<'_>, words: &Words<'_>, out: &mut Vec<u8>) -> Result<(
     let (Some(class), Some(limit)) = (words.whole(1), words.whole(2)) else {
         return Err(Error::Client("bad command line format"));
     };
-    if class as usize >= CLASSES {
+    if class >= cx.store.class_limit() {
         return Err(Error::Client("Illegal slab id"));
     }
     let mut left = if limit == 0 { u32::MAX } else { limit };
@@ -262,7 +262,7 @@ fn cachedump(cx: &Context<'_>, words: &Words<'_>, out: &mut Vec<u8>) -> Result<(
 
 fn conns(cx: &Context<'_>, out: &mut Vec<u8>) {
     let Some(table) = cx.server.conns.get() else { return };
-    for row in table.rows() {
+    for row in table.rows(cx.now) {
         let fd = row.fd;
         if row.udp {
             stat(out, format_args!("{fd}:UDP"), "UDP");

@@ -71,7 +71,7 @@ impl Talk {
         config.item_size_max = settings.item_size_max_bytes;
         config.cas = settings.cas_enabled;
         config.evict = settings.evictions;
-        let store = Store::open(config).expect("64 MiB of memory");
+        let store = Store::open(&config).expect("64 MiB of memory");
         let server = Server::new(settings, Clock::start());
         let stats = Arc::clone(&server.threads[0]);
         let now = server.clock.now();

@@ -22,7 +22,7 @@ use crate::sync::{MutexGuard, Ordering, lock};
 const PROBATION_WEIGHT: u32 = 3;
 /// Items the hand looks at before it takes the best it saw.
 const LOOKS_MAX: u32 = 128;
-/// Looks without a find after which the hand goes on to the next page: items stored at one time lie side by side, and so do
+/// Looks without a find after which the hand goes to another page: items stored at one time lie side by side, and so do
 /// those in use.
 const LOOKS_PER_PAGE: u32 = 16;
 /// Chunks the hand passes at most in one search, whatever they are.
@@ -191,7 +191,7 @@ impl Inner {
                 break;
             }
             if looks % LOOKS_PER_PAGE == 0 {
-                class.next_page(&self.arena);
+                class.leave_page(&self.arena);
             }
         }
         let (score, offset) = best?;

@@ -49,6 +49,8 @@ pub struct Inner {
     pub sequence: AtomicU64,
     /// Items with a sequence number up to this are flushed.
     pub flushed: AtomicU64,
+    /// Second of the last flush; 0 for none.
+    pub flushed_at: AtomicU32,
     /// Second at which everything stored by then is to be flushed; 0 for none.
     pub flush_at: AtomicU32,
     /// `-M` not given.
@@ -114,6 +116,7 @@ impl Inner {
             pins: Pins::default(),
             sequence: AtomicU64::new(0),
             flushed: AtomicU64::new(0),
+            flushed_at: AtomicU32::new(0),
             flush_at: AtomicU32::new(0),
             evict: config.evict,
             cas: config.cas,
@@ -158,12 +161,13 @@ impl Inner {
     pub fn fire_flush(&self, now: Now) {
         let at = self.flush_at.load(Ordering::Relaxed);
         if at != 0 && at <= now.seconds && self.flush_at.swap(0, Ordering::Relaxed) == at {
-            self.flush();
+            self.flush(now);
         }
     }
 
     /// Everything stored so far is over.
-    pub fn flush(&self) {
+    pub fn flush(&self, now: Now) {
+        self.flushed_at.store(now.seconds, Ordering::Relaxed);
         self.flushed.fetch_max(self.sequence.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 

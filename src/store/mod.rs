@@ -364,8 +364,14 @@ impl Store {
     }
 
     /// `flush_all`: everything stored so far is invisible from now on.
-    pub fn flush(&self) {
-        self.inner().flush();
+    pub fn flush(&self, now: Now) {
+        self.inner().flush(now);
+    }
+
+    /// Second of the last flush, 0 for none.
+    #[must_use]
+    pub fn flushed_at(&self) -> u32 {
+        self.inner().flushed_at.load(Ordering::Relaxed)
     }
 
     /// `flush_all <later>`: the same at `when` (unix seconds); replaces a pending one.

@@ -329,12 +329,13 @@ impl Class {
         Some(offset)
     }
 
-    /// Moves the hand to some chunk of the next page, another one every time.
-    pub fn next_page(&mut self, arena: &Arena) {
-        self.hand_page = (self.hand_page + 1) % self.pages.len().max(1);
+    /// Moves the hand to some chunk of some other page: items in use lie side by side, and so do pages full of them.
+    pub fn leave_page(&mut self, arena: &Arena) {
         self.skips = self.skips.wrapping_add(1);
+        let random = self.skips.wrapping_mul(2_654_435_769);
+        self.hand_page = random as usize % self.pages.len().max(1);
         let carved = self.pages.get(self.hand_page).map_or(0, |&page| arena.geometry(page).carved);
-        self.hand_chunk = (self.skips.wrapping_mul(2_654_435_769) >> 8) % carved.max(1);
+        self.hand_chunk = (random >> 12) % carved.max(1);
     }
 
     /// Checks the books of the class: counts, lists and places agree.

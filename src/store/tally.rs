@@ -185,10 +185,10 @@ impl Store {
         &self.inner().classes.sizes
     }
 
-    /// Highest class number.
+    /// Class numbers below this may be asked for: memcached's 64, or more where there are more classes.
     #[must_use]
-    pub fn class_max(&self) -> u32 {
-        self.inner().classes.large
+    pub fn class_limit(&self) -> u32 {
+        64.max(self.inner().classes.large + 1)
     }
 }
 

@@ -319,7 +319,7 @@ fn a_flush_hits_what_was_stored_before_it_only() {
     let store = Store::open(&config(16)).expect("memory");
     let now = Now::at(1000, 0);
     set(&store, b"before", b"1", 0, now).expect("room");
-    store.flush();
+    store.flush(now);
     set(&store, b"after", b"2", 0, now).expect("room");
     assert_eq!(get(&store, b"before", now), None);
     assert_eq!(get(&store, b"after", now).as_deref(), Some(&b"2"[..]));
