@@ -63,11 +63,8 @@ impl Clock {
     /// The present moment.
     #[must_use]
     pub fn now(&self) -> Now {
-        let millis = if self.frozen.load(Ordering::Relaxed) {
-            self.frozen_at.load(Ordering::Relaxed)
-        } else {
-            self.millis()
-        };
+        let millis =
+            if self.frozen.load(Ordering::Relaxed) { self.frozen_at.load(Ordering::Relaxed) } else { self.millis() };
         let millis = millis.wrapping_add(self.shift.load(Ordering::Relaxed).wrapping_mul(1000));
         #[expect(clippy::cast_possible_truncation, reason = "u32 seconds last until 2106; ticks wrap by design")]
         Now { seconds: (millis / 1000) as u32, ticks: (millis * u64::from(TICKS_PER_SECOND) / 1000) as u32 }

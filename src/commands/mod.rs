@@ -1,10 +1,93 @@
-//! Stand-in.
+//! What the verbs mean. Everything here speaks of neutral requests and replies; how they are spelled is `protocol`'s affair.
+//!
+//! - [`get`], [`store`], [`delete`], [`arith`], [`touch`]: one item each; [`rewrite`] is what append, arithmetic and
+//!   `md` share: replacing an item only if it is still the one that was read.
+//! - [`admin`]: one-line commands about the server; [`crawler`], [`lru`], [`slabs`], [`extstore`]: those with sub-commands.
+//! - [`stats`]: everything that `stats` prints; [`dump`]: `metadump` and `mgdump`, as cursors that `conn` drives.
+//! - [`server`]: what all threads share; [`expiry`]: from an exptime as typed to a second.
+//!
+//! Replies to reads are spelled while the item is locked (the value is borrowed from it), so a `reply` closure must
+//! neither block nor call the store.
+
+pub mod admin;
+pub mod arith;
+pub mod crawler;
+pub mod delete;
+pub mod dump;
+pub mod expiry;
+pub mod extstore;
+pub mod get;
+pub mod lru;
+mod rewrite;
 pub mod server;
-pub use server::Server;
-use crate::{clock::Now, stats::ThreadStats, store::Store};
+pub mod slabs;
+pub mod stats;
+pub mod store;
+pub mod touch;
+mod words;
+
+pub use dump::Dump;
+pub use server::{ConnRow, ConnTable, Server};
+pub use store::Payload;
+
+use crate::clock::Now;
+use crate::protocol::{Reply, Request};
+use crate::stats::{Counter, ThreadStats};
+use crate::store::{Absence, KeyHash, Store, Value};
+
+/// What a command works with.
 pub struct Context<'a> {
+    /// The items.
     pub store: &'a Store,
+    /// What all threads share.
     pub server: &'a Server,
+    /// The counters of this thread.
     pub stats: &'a ThreadStats,
+    /// The moment at which this burst of requests is run.
     pub now: Now,
+}
+
+/// What the conn has to do once the reply is written.
+#[derive(Debug)]
+#[must_use]
+pub enum After {
+    /// Nothing: the next command.
+    Next,
+    /// Send what is queued and close (`quit`).
+    Close,
+    /// Close, and stop the server.
+    Shutdown {
+        /// Like SIGUSR1 rather than SIGINT.
+        graceful: bool,
+    },
+    /// Stream a dump, then go on. The reply is part of the stream.
+    Dump(Dump),
+}
+
+/// Runs `request` and hands its reply, and the value that goes with it if any, to `reply` exactly once (not at all
+/// when a [`Dump`] follows). `hash` is that of the request's key; `payload` is the value of a storage command.
+pub fn run<F>(cx: &Context<'_>, request: &Request<'_>, hash: KeyHash, payload: Payload<'_>, reply: F) -> After
+where
+    F: FnOnce(Reply<'_>, Option<Value<'_>>),
+{
+    match request {
+        Request::Get(get) => get::get(cx, get, hash, reply),
+        Request::Store(store) => reply(store::store(cx, store, hash, payload), None),
+        Request::Delete(delete) => reply(delete::delete(cx, delete, hash), None),
+        Request::Arith(arith) => reply(arith::arith(cx, arith, hash), None),
+        Request::Touch(touch) => reply(touch::touch(cx, touch, hash), None),
+        Request::Inspect(key) => reply(get::inspect(cx, key.bytes(), hash), None),
+        Request::Noop => reply(Reply::Noop, None),
+        Request::Admin(admin) => return admin::admin(cx, admin, |line| reply(line, None)),
+    }
+    After::Next
+}
+
+/// Counts that a lookup met an item past its time; every lookup does, whatever its command (section 5.8).
+fn count_absence(cx: &Context<'_>, absence: Absence) {
+    match absence {
+        Absence::NotFound => {}
+        Absence::Expired => cx.stats.count(Counter::GetExpired),
+        Absence::Flushed => cx.stats.count(Counter::GetFlushed),
+    }
 }

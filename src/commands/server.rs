@@ -1,38 +1,84 @@
-//! Stand-in.
-use crate::{clock::Clock, settings::Settings, stats::*, sync::*};
-use std::collections::HashMap;
+//! What all threads share while the server runs: settings, clock, counters, and the table of connections that `net`
+//! fills in. Nothing here is on the path of a get or set but plain loads.
+
 use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::stats::Baseline;
+use crate::clock::{Clock, Now};
+use crate::settings::{LiveSettings, Settings};
+use crate::stats::{Prefixes, ProcessStats, ThreadStats};
+use crate::sync::{Arc, AtomicBool, Mutex};
+
+/// One line group of `stats conns` (section 11.6).
 #[derive(Clone, Debug)]
 pub struct ConnRow {
+    /// Its descriptor.
     pub fd: i32,
+    /// The peer, or what a listener is bound to, as memcached writes it: `tcp:127.0.0.1:11211`, `unix:/path`.
     pub addr: String,
+    /// Local address of a client's connection; `None` for listeners.
     pub listen_addr: Option<String>,
+    /// `conn_listening`, or the state the conn tells.
     pub state: &'static str,
+    /// Seconds since its last command.
     pub secs_since_last_cmd: u32,
+    /// A UDP socket.
     pub udp: bool,
 }
+
+/// All descriptors in use, for `stats conns`. `net` knows them.
 pub trait ConnTable: Send + Sync {
-    fn rows(&self, now: crate::clock::Now) -> Vec<ConnRow>;
+    /// The rows, in the order of their descriptors. Called by a worker in the middle of a command, which must not be waited for.
+    fn rows(&self, now: Now) -> Vec<ConnRow>;
 }
+
+/// See the file's head.
 pub struct Server {
+    /// What the operator asked for.
     pub settings: Settings,
+    /// What has been changed since.
+    pub live: LiveSettings,
+    /// The time, for `debugtime` and `uptime`.
     pub clock: Clock,
+    /// Unix second of the start, which `uptime` counts from.
     pub started_seconds: u32,
+    /// Facts of the process.
     pub process: ProcessStats,
+    /// One block of counters for each worker.
     pub threads: Vec<Arc<ThreadStats>>,
+    /// `stats detail`.
+    pub prefixes: Prefixes,
+    /// Where counters stood at the last `stats reset`.
+    pub(super) baseline: Mutex<Baseline>,
+    /// Set once `net` has a table of connections.
     pub conns: OnceLock<Box<dyn ConnTable>>,
-    pub map: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+    /// CPU time of the process in user code and in the kernel; set by whoever may call the system.
+    pub cpu_time: OnceLock<fn() -> (Duration, Duration)>,
+    /// `lru_crawler crawl` asked for a sweep that has not been done yet; the background thread clears it.
+    pub crawl_wanted: AtomicBool,
 }
+
 impl Server {
+    /// A server at its start, with counters for each of `settings.num_threads` workers.
+    #[must_use]
     pub fn new(settings: Settings, clock: Clock) -> Server {
+        let live = LiveSettings::new(&settings);
+        let prefixes = Prefixes::new(settings.prefix_delimiter, settings.detail_enabled);
+        let threads = (0..settings.num_threads).map(|_| Arc::new(ThreadStats::new())).collect();
+        let started_seconds = clock.now().seconds;
         Server {
-            threads: (0..settings.num_threads).map(|_| Arc::new(ThreadStats::new())).collect(),
-            started_seconds: clock.now().seconds,
             settings,
+            live,
             clock,
+            started_seconds,
             process: ProcessStats::new(),
+            threads,
+            prefixes,
+            baseline: Mutex::new(Baseline::default()),
             conns: OnceLock::new(),
-            map: Mutex::default(),
+            cpu_time: OnceLock::new(),
+            crawl_wanted: AtomicBool::new(false),
         }
     }
 }

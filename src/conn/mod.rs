@@ -1,126 +1,216 @@
-//! Stand-in: get, set, version, quit, stats conns over a map.
-use crate::commands::Context;
-use std::io::IoSlice;
-pub enum Next {
-    Read,
-    Again,
-    Close,
-    Shutdown { graceful: bool },
+//! One client's conversation, without a socket: bytes in, bytes out, time in.
+//!
+//! A [`Conn`] is where the client stands in its conversation (a [`Phase`]); it owns no buffer. [`Conn::process`] is given what
+//! has arrived, runs every request that is complete, appends the replies to an [`Output`] and says how much of the input is
+//! done with; the caller presents the rest again in front of what arrives next. However the input is cut into pieces,
+//! the replies are the same, with one exception of memcached's own: lines beyond [`LINE_MAX`] bytes (section 2.1).
+//!
+//! - [`batch`]: requests are parsed some ahead, so that the memory they need is on its way when they are run.
+//! - [`upload`]: a value that has not arrived whole goes straight into item memory.
+//! - [`output`]: what waits to be sent.
+
+mod batch;
+pub mod output;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+pub use output::Output;
+
+use crate::commands::{Context, Dump};
+use crate::protocol::limits::LINE_MAX;
+use crate::protocol::reply::Error;
+use crate::protocol::{KeyList, encode, text};
+use crate::stats::Counter;
+use upload::Upload;
+
+/// Bytes of output after which other conns get their turn. One value may exceed it.
+pub const OUTPUT_PER_TURN: usize = 256 * 1024;
+
+/// Where a client stands in its conversation.
+pub struct Conn {
+    phase: Phase,
 }
+
+/// What the next byte of the input belongs to.
+enum Phase {
+    /// A command line.
+    Command,
+    /// The keys of a `get` line, of which some have been answered.
+    Keys {
+        /// How to read them; its `rest` is empty, the keys are in the input.
+        list: KeyList<'static>,
+        /// Whether there was a key yet.
+        any: bool,
+    },
+    /// A value, being received into item memory.
+    Upload(Box<Upload>),
+    /// Data nobody wants: so many bytes of it.
+    Swallow(usize),
+    /// The rest of a line that was refused before its end, and what to say at the end of it.
+    SwallowLine(Option<Error>),
+    /// Nothing yet: a dump is being written.
+    Dump(Box<Dump>),
+    /// Nothing any more.
+    Closing,
+}
+
+/// What became of a piece of input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
+    /// Bytes of the input that are done with.
     pub consumed: usize,
+    /// What to do now.
     pub next: Next,
 }
-pub struct Conn {
-    value: Option<(Vec<u8>, Vec<u8>, usize)>,
+
+/// What the caller does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Read more.
+    Read,
+    /// The turn is used up: call again, with what is left of the input (perhaps nothing), once the others have had
+    /// theirs and the output has gone below its limit.
+    Again,
+    /// Send what is queued, then close.
+    Close,
+    /// The same, and stop the server.
+    Shutdown {
+        /// Like SIGUSR1 rather than SIGINT.
+        graceful: bool,
+    },
 }
+
+/// What one conn may still do before the others get their turn.
+struct Turn {
+    /// Requests (`-R`).
+    requests: usize,
+    /// Length of the output at which it ends.
+    output_max: usize,
+}
+
+/// What a phase did with the input. No `next`: go on at once in the phase that is now.
+struct Step {
+    consumed: usize,
+    next: Option<Next>,
+}
+
+impl Step {
+    const fn go_on(consumed: usize) -> Step {
+        Step { consumed, next: None }
+    }
+
+    const fn stop(consumed: usize, next: Next) -> Step {
+        Step { consumed, next: Some(next) }
+    }
+}
+
+impl Default for Conn {
+    fn default() -> Conn {
+        Conn::new()
+    }
+}
+
 impl Conn {
-    pub fn new() -> Conn {
-        Conn { value: None }
+    /// A client that has said nothing yet.
+    #[must_use]
+    pub const fn new() -> Conn {
+        Conn { phase: Phase::Command }
     }
+
+    /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
+    /// [`LINE_MAX`] bytes when more has to be read.
     pub fn process(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
-        let mut at = 0;
-        let mut n = 0;
+        let mut turn =
+            Turn { requests: cx.server.settings.reqs_per_event as usize, output_max: out.len() + OUTPUT_PER_TURN };
+        let mut consumed = 0;
         loop {
-            if let Some((_, v, got)) = &mut self.value {
-                let take = (v.len() - *got).min(input.len() - at);
-                v[*got..*got + take].copy_from_slice(&input[at..at + take]);
-                *got += take;
-                at += take;
-                if *got < v.len() || input.len() - at < 2 {
-                    return Progress { consumed: at, next: Next::Read };
-                }
-                at += 2;
-                let (k, v, _) = self.value.take().unwrap();
-                cx.server.map.lock().unwrap().insert(k, v);
-                out.bytes.extend_from_slice(b"STORED\r\n");
-            }
-            if n == cx.server.settings.reqs_per_event || out.len() > 256 << 10 {
-                cx.stats.count(crate::stats::Counter::ConnYields);
-                return Progress { consumed: at, next: Next::Again };
-            }
-            n += 1;
-            let Some(end) = memchr::memchr(b'\n', &input[at..]) else {
-                return Progress { consumed: at, next: if input.len() - at > 2048 { Next::Close } else { Next::Read } };
-            };
-            let line = String::from_utf8_lossy(&input[at..at + end - 1]).into_owned();
-            at += end + 1;
-            let w: Vec<&str> = line.split(' ').collect();
-            match w[0] {
-                "version" => out.bytes.extend_from_slice(b"VERSION 1.6.45\r\n"),
-                "quit" => return Progress { consumed: at, next: Next::Close },
-                "shutdown" => return Progress { consumed: at, next: Next::Shutdown { graceful: w.len() > 1 } },
-                "set" => self.value = Some((w[1].into(), vec![0; w[4].parse().unwrap()], 0)),
-                "get" => {
-                    for k in &w[1..] {
-                        if let Some(v) = cx.server.map.lock().unwrap().get(k.as_bytes()) {
-                            out.bytes.extend_from_slice(format!("VALUE {k} 0 {}\r\n", v.len()).as_bytes());
-                            out.bytes.extend_from_slice(v);
-                            out.bytes.extend_from_slice(b"\r\n");
-                        }
-                    }
-                    out.bytes.extend_from_slice(b"END\r\n");
-                }
-                "stats" => {
-                    for r in cx.server.conns.get().unwrap().rows(cx.now) {
-                        out.bytes.extend_from_slice(format!("STAT {}:addr {}\r\n", r.fd, r.addr).as_bytes());
-                        if let Some(l) = r.listen_addr {
-                            out.bytes.extend_from_slice(format!("STAT {}:listen_addr {}\r\n", r.fd, l).as_bytes());
-                        }
-                        out.bytes.extend_from_slice(format!("STAT {}:state {}\r\n", r.fd, r.state).as_bytes());
-                        out.bytes.extend_from_slice(format!("STAT {}:secs_since_last_cmd {}\r\n", r.fd, r.secs_since_last_cmd).as_bytes());
-                    }
-                    out.bytes.extend_from_slice(b"END\r\n");
-                }
-                _ => out.bytes.extend_from_slice(b"ERROR\r\n"),
+            let step = self.step(&input[consumed..], out, cx, &mut turn);
+            consumed += step.consumed;
+            if let Some(next) = step.next {
+                return Progress { consumed, next };
             }
         }
     }
-    pub fn upload(&mut self, _: &mut Context<'_>) -> Option<&mut [u8]> {
-        let (_, v, got) = self.value.as_mut()?;
-        if *got < v.len() { Some(&mut v[*got..]) } else { None }
-    }
-    pub fn uploaded(&mut self, n: usize) {
-        self.value.as_mut().unwrap().2 += n;
-    }
-    pub fn state_name(&self) -> &'static str {
-        if self.value.is_some() { "conn_nread" } else { "conn_new_cmd" }
-    }
-}
-pub struct Output {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-impl Output {
-    pub fn new() -> Output {
-        Output { bytes: Vec::new(), sent: 0 }
-    }
-    pub fn len(&self) -> usize {
-        self.bytes.len() - self.sent
-    }
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    pub fn buffered(&self) -> usize {
-        self.bytes.capacity()
-    }
-    pub fn slices<'a, const N: usize>(&'a self, s: &mut [IoSlice<'a>; N]) -> usize {
-        s[0] = IoSlice::new(&self.bytes[self.sent..]);
-        1
-    }
-    pub fn advance(&mut self, n: usize) {
-        self.sent += n;
-        if self.is_empty() {
-            self.clear();
+
+    fn step(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Step {
+        match &mut self.phase {
+            Phase::Closing => Step::stop(0, Next::Close),
+            Phase::Dump(dump) => {
+                let room = turn.output_max.saturating_sub(out.len());
+                let done = dump.step(cx, out.bytes_mut(), room);
+                if !done {
+                    return Step::stop(0, Next::Again);
+                }
+                self.phase = Phase::Command;
+                Step::go_on(0)
+            }
+            _ if input.is_empty() => Step::stop(0, Next::Read),
+            Phase::Command | Phase::Keys { .. } if turn.is_used_up(out) => {
+                cx.stats.count(Counter::ConnYields);
+                Step::stop(0, Next::Again)
+            }
+            Phase::Command | Phase::Keys { .. } => batch::run(self, input, out, cx, turn),
+            Phase::Upload(_) => self.receive(input, out, cx),
+            Phase::Swallow(left) => {
+                let skipped = input.len().min(*left);
+                *left -= skipped;
+                if *left == 0 {
+                    self.phase = Phase::Command;
+                }
+                Step::go_on(skipped)
+            }
+            Phase::SwallowLine(error) => {
+                let Some(end) = memchr::memchr(b'\n', input) else { return Step::go_on(input.len()) };
+                if let Some(error) = error.take() {
+                    encode::push_error(out.bytes_mut(), &error);
+                }
+                self.phase = Phase::Command;
+                Step::go_on(end + 1)
+            }
         }
     }
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.sent = 0;
+
+    /// A line has not ended within the input. Waits for more of it, unless it is too long to be true (section 2.1).
+    fn unfinished_line(&mut self, input: &[u8], consumed: usize) -> Step {
+        let line = &input[consumed..];
+        if line.len() <= LINE_MAX {
+            return Step::stop(consumed, Next::Read);
+        }
+        match text::begin_long(line) {
+            Some(text::LongLine::Keys(KeyList { with_cas, touch, rest })) => {
+                self.phase = Phase::Keys { list: KeyList { with_cas, touch, rest: b"" }, any: false };
+                Step::go_on(input.len() - rest.len())
+            }
+            Some(text::LongLine::Unknown) => {
+                self.phase = Phase::SwallowLine(Some(Error::Unknown));
+                Step::go_on(consumed)
+            }
+            None => {
+                self.phase = Phase::Closing;
+                Step::stop(input.len(), Next::Close)
+            }
+        }
     }
-    pub fn take(&mut self) -> Output {
-        let o = Output { bytes: self.bytes[self.sent..].to_vec(), sent: 0 };
-        self.clear();
-        o
+
+    /// What the client is being waited for, by the names of `stats conns`.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Command => "conn_read",
+            Phase::Keys { .. } => "conn_parse_cmd",
+            Phase::Upload(_) => "conn_nread",
+            Phase::Swallow(_) | Phase::SwallowLine(_) => "conn_swallow",
+            Phase::Dump(_) => "conn_mwrite",
+            Phase::Closing => "conn_closing",
+        }
+    }
+}
+
+impl Turn {
+    fn is_used_up(&self, out: &Output) -> bool {
+        self.requests == 0 || out.len() >= self.output_max
     }
 }

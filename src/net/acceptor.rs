@@ -95,8 +95,7 @@ impl Acceptor {
         let settings = &shared.server.settings;
         let (limit, fast) = (settings.maxconns as usize, settings.maxconns_fast);
         let spare = open_spare();
-        let acceptor =
-            Acceptor { poll, shared, doors, rosters, turn: 0, limit, peak: 0, fast, spare, pause: None };
+        let acceptor = Acceptor { poll, shared, doors, rosters, turn: 0, limit, peak: 0, fast, spare, pause: None };
         Ok((acceptor, waker))
     }
 

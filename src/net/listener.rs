@@ -132,14 +132,8 @@ pub fn listen_tcp(options: &TcpOptions<'_>) -> Result<Vec<Listener>, ListenError
 ///
 /// # Errors
 /// [`ListenError`] with memcached's lines.
-pub fn listen_unix(
-    path: &Path,
-    mask: u32,
-    backlog: i32,
-    protocol: BindingProtocol,
-) -> Result<Listener, ListenError> {
-    bind_unix(path, mask, backlog, protocol)
-        .map_err(|failure| failure.at(&format!("UNIX socket: {}", path.display())))
+pub fn listen_unix(path: &Path, mask: u32, backlog: i32, protocol: BindingProtocol) -> Result<Listener, ListenError> {
+    bind_unix(path, mask, backlog, protocol).map_err(|failure| failure.at(&format!("UNIX socket: {}", path.display())))
 }
 
 /// The lines that `MEMCACHED_PORT_FILENAME` is to hold: one for each TCP address, with the port it got (section 9).
@@ -366,7 +360,9 @@ fn tcp_socket(address: SocketAddr, mark: u32) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    if mark != 0 && let Err(error) = socket.set_mark(mark) {
+    if mark != 0
+        && let Err(error) = socket.set_mark(mark)
+    {
         log::warn!("setsockopt(SO_MARK): {error}");
     }
     Ok(socket)
@@ -384,8 +380,7 @@ fn bind_unix(path: &Path, mask: u32, backlog: i32, protocol: BindingProtocol) ->
         let _ = std::fs::remove_file(path);
     }
     let address = SockAddr::unix(path).map_err(|error| Failure::system("bind", &error))?;
-    let socket =
-        Socket::new(Domain::UNIX, Type::STREAM, None).map_err(|error| Failure::system("socket", &error))?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(|error| Failure::system("socket", &error))?;
     socket.bind(&address).map_err(|error| Failure::system("bind", &error))?;
     // Nobody can connect before `listen`, so the time between bind and this leaves no gap, and the process' umask,
     // which all threads share, stays as it is.

@@ -109,9 +109,8 @@ impl Workers {
         let budget = Budget::new(server.settings.read_buf_mem_limit_bytes);
         let count = server.settings.num_threads as usize;
         let shared = Arc::new(Shared { store, server, budget, stop: AtomicU32::new(0), on_shutdown });
-        let workers = (0..count)
-            .map(|index| Worker::new(Arc::clone(&shared), index))
-            .collect::<io::Result<Vec<Worker>>>()?;
+        let workers =
+            (0..count).map(|index| Worker::new(Arc::clone(&shared), index)).collect::<io::Result<Vec<Worker>>>()?;
         let rosters: Vec<_> = workers.iter().map(|worker| Arc::clone(worker.roster())).collect();
         let table = Table::new(&listeners, rosters.clone(), shared.server.started_seconds);
         // Set before only when the server was started twice, and then the first table is as good.

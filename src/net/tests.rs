@@ -33,7 +33,7 @@ impl Running {
             Address::Tcp(address) => address.port(),
             Address::Unix(_) => 0,
         };
-        let store = Store::open(store_config()).unwrap();
+        let store = Store::open(&store_config()).unwrap();
         let server = Arc::new(Server::new(settings, Clock::start()));
         let (sender, shutdowns) = mpsc::channel();
         let on_shutdown = Box::new(move |graceful| sender.send(graceful).unwrap());

@@ -82,7 +82,8 @@ impl Worker {
         let roster = Arc::new(Roster::new(poll.registry().try_clone()?)?);
         let now = shared.server.clock.now();
         let stats = shared.server.threads.get(index).cloned().unwrap_or_default();
-        let idle = IdleWatch::new(u32::try_from(shared.server.settings.idle_timeout_seconds).ok().filter(|&s| s > 0), now);
+        let idle =
+            IdleWatch::new(u32::try_from(shared.server.settings.idle_timeout_seconds).ok().filter(|&s| s > 0), now);
         Ok(Worker {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -241,9 +242,9 @@ impl Worker {
             return;
         }
         for key in 0..self.clients.len() {
-            let stalled = self.clients[key].as_ref().is_some_and(|client| {
-                client.held_bytes() > 0 && client.pulse().idle_seconds(now) >= STALLED_SECONDS
-            });
+            let stalled = self.clients[key]
+                .as_ref()
+                .is_some_and(|client| client.held_bytes() > 0 && client.pulse().idle_seconds(now) >= STALLED_SECONDS);
             if stalled {
                 self.stats.count(Counter::ReadBufOom);
                 self.close(key);

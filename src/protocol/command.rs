@@ -7,10 +7,11 @@
 use super::limits::{DECODED_KEY_MAX, LINE_MIN};
 use super::reply::Error;
 use super::request::{Get, Key, Request, TypedExptime};
-use super::{meta, text, token};
+use super::token::{self, Words};
+use super::{meta, text};
 
 /// A whole command.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command<'a> {
     /// What was asked.
     pub request: Request<'a>,
@@ -64,7 +65,7 @@ pub enum MetaVerb {
 }
 
 /// What a line turned out to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
     /// A whole one-line command. Behind [`Request::Store`] follows the value: `value_len` bytes and CR LF.
     Command(Command<'a>),
@@ -74,6 +75,13 @@ pub enum Parsed<'a> {
     Refused(Refused),
     /// An HTTP request: close without a word (section 2.1).
     Close,
+}
+
+impl<'a> Parsed<'a> {
+    /// An error that is answered in any case, with no data block behind the line.
+    pub(super) const fn refused(error: Error) -> Parsed<'a> {
+        Parsed::Refused(Refused { error, swallow: 0, noreply: false })
+    }
 }
 
 /// `get`, `gets`, `gat`, `gats` and the keys they ask for. Take them one by one with [`text::next_key`], but ask
@@ -162,7 +170,100 @@ impl<'a> Scratch<'a> {
 }
 
 /// Parses a line: without its LF, with its CR if it has one (the length matters, section 2.1).
+///
+/// `scratch` must have room ([`Scratch::has_room`]); without, a base64 key is refused for want of memory.
 #[must_use]
 pub fn parse<'a>(line: &'a [u8], scratch: &mut Scratch<'a>, options: ParseOptions) -> Parsed<'a> {
-    todo!()
+    if line.len() + 1 < LINE_MIN {
+        return Parsed::refused(Error::BAD_FORMAT);
+    }
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let (name, rest) = token::split_word(line);
+    let table = if name.len() == 2 { meta::COMMANDS } else { text::COMMANDS };
+    match find(table, name) {
+        Some(row) if !row.debug || options.debug_commands => (row.parse)(Line { whole: line, rest }, scratch),
+        _ => unknown(line),
+    }
+}
+
+/// A line without its end, and what follows the command word in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) whole: &'a [u8],
+    pub(super) rest: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// The words behind the command word.
+    pub(super) const fn words(self) -> Words<'a> {
+        Words::behind_command(self.rest)
+    }
+
+    /// Whether the last word that counts is `noreply`, whatever else it is (section 2.2).
+    pub(super) fn noreply(self) -> bool {
+        Words::of(self.whole).last() == Some(b"noreply")
+    }
+}
+
+/// What a row does with the line.
+pub(super) type ParseLine = for<'a> fn(Line<'a>, &mut Scratch<'a>) -> Parsed<'a>;
+
+/// One command of a dialect.
+pub(super) struct Row {
+    packed: u128,
+    pub(super) parse: ParseLine,
+    debug: bool,
+}
+
+impl Row {
+    /// `name` has at most fifteen bytes.
+    pub(super) const fn new(name: &str, parse: ParseLine) -> Row {
+        assert!(name.len() <= NAME_MAX);
+        Row { packed: pack(name.as_bytes()), parse, debug: false }
+    }
+
+    /// A command that exists only with the debug switch.
+    pub(super) const fn debug(name: &str, parse: ParseLine) -> Row {
+        Row { debug: true, ..Row::new(name, parse) }
+    }
+
+    /// Whether both are rows of one name.
+    #[cfg(test)]
+    pub(super) const fn same_name(&self, other: &Row) -> bool {
+        self.packed == other.packed
+    }
+}
+
+/// Longest name of a command.
+const NAME_MAX: usize = 15;
+
+/// A name of at most [`NAME_MAX`] bytes and its length as one number, so that comparing takes one instruction or two.
+const fn pack(name: &[u8]) -> u128 {
+    let mut packed = name.len() as u128;
+    let mut at = 0;
+    while at < name.len() {
+        packed = packed << 8 | name[at] as u128;
+        at += 1;
+    }
+    packed
+}
+
+/// The tables are short and begin with what is asked most, so they are searched from the front.
+#[inline]
+fn find(table: &'static [Row], name: &[u8]) -> Option<&'static Row> {
+    if name.len() > NAME_MAX {
+        return None;
+    }
+    let packed = pack(name);
+    table.iter().find(|row| row.packed == packed)
+}
+
+/// Section 2.1: unknown commands are errors, but HTTP is hung up on.
+#[cold]
+fn unknown(line: &[u8]) -> Parsed<'_> {
+    let last = Words::of(line).last().unwrap_or_default();
+    if last.starts_with(b"HTTP/") {
+        return Parsed::Close;
+    }
+    Parsed::Refused(Refused { error: Error::Unknown, swallow: 0, noreply: last == b"noreply" })
 }

@@ -1,5 +1,5 @@
-//! How requests and replies are spelled. Each dialect turns bytes into the neutral [`Request`] and the neutral [`Reply`]
-//! into bytes; neither knows the store, a socket or the time.
+//! How requests and replies are spelled. Each dialect turns bytes into the neutral [`Request`] and the neutral
+//! [`Reply`] into bytes; neither knows the store, a socket or the time.
 //!
 //! - [`request`]: what can be asked; [`reply`]: what can be answered; [`limits`]: the bounds of both.
 //! - [`command`]: from a line to a request, whichever dialect it is in; [`encode`]: from a reply to bytes.
@@ -14,6 +14,8 @@ pub mod meta;
 pub mod number;
 pub mod reply;
 pub mod request;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod token;
 

@@ -47,7 +47,7 @@ pub struct Written {
 }
 
 /// What a hit can report. Times are relative seconds; -1 is never.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Hit {
     /// Length of the value in bytes (for arithmetic: of the number without padding).
     pub size: usize,
@@ -110,6 +110,15 @@ pub enum Error {
     Server(&'static str),
     /// A line of another form, spelled whole (`BUSY ...`, `ERROR <text>`, `MEMLIMIT_TOO_SMALL ...`).
     Line(&'static str),
+}
+
+impl Error {
+    /// The answer to every malformed line of a known command (section 2.4).
+    pub const BAD_FORMAT: Error = Error::Client("bad command line format");
+    /// A `gat`, `touch` or `flush_all` time that is no number.
+    pub const BAD_EXPTIME: Error = Error::Client("invalid exptime argument");
+    /// A value that does not end in CR LF (section 3.1).
+    pub const BAD_DATA_CHUNK: Error = Error::Client("bad data chunk");
 }
 
 impl std::fmt::Display for Error {

@@ -41,7 +41,7 @@ impl<'a> Key<'a> {
 pub type TypedExptime = i64;
 
 /// Everything a client can ask.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
     /// Read one key: `mg`, each key of `get`, `gets`, `gat`, `gats`.
     Get(Get<'a>),
@@ -78,7 +78,7 @@ impl<'a> Request<'a> {
 }
 
 /// See [`Request::Get`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Get<'a> {
     /// Which item.
     pub key: Key<'a>,
@@ -86,8 +86,8 @@ pub struct Get<'a> {
     pub touch: Option<TypedExptime>,
     /// Whether this is `gat`, which counts as a touch on a miss too (section 5.8).
     pub counts_as_touch: bool,
-    /// `mg N`: on a miss create an empty item with this expiry. `touch` does not act on the new item: when `T` stood behind
-    /// `N`, and so has the last word, its expiry is already here.
+    /// `mg N`: on a miss create an empty item with this expiry. `touch` does not act on the new item: when `T` stood
+    /// behind `N`, and so has the last word, its expiry is already here.
     pub vivify: Option<TypedExptime>,
     /// `mg R`: win the right to recache when fewer seconds than this are left.
     pub recache: Option<i32>,
@@ -117,7 +117,7 @@ pub enum StoreMode {
 }
 
 /// See [`Request::Store`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store<'a> {
     /// Which item.
     pub key: Key<'a>,
@@ -143,7 +143,7 @@ pub struct Store<'a> {
 }
 
 /// See [`Request::Delete`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delete<'a> {
     /// Which item.
     pub key: Key<'a>,
@@ -162,7 +162,7 @@ pub struct Delete<'a> {
 }
 
 /// See [`Request::Arith`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arith<'a> {
     /// Which item.
     pub key: Key<'a>,
@@ -184,7 +184,7 @@ pub struct Arith<'a> {
 }
 
 /// See [`Request::Touch`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Touch<'a> {
     /// Which item.
     pub key: Key<'a>,
@@ -204,7 +204,7 @@ pub enum ShutdownMode {
 }
 
 /// One-line commands about the server rather than an item (sections 4, 11, 13).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admin<'a> {
     /// `version`
     Version,

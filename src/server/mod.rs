@@ -72,7 +72,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     abort_on_panic();
     let signals = Signals::hold()?;
     let seed = RandomState::new().build_hasher().finish();
-    let store = Store::open(memory::store_config(&settings, seed)).map_err(|text| Exit::new(FAILURE, text))?;
+    let store = Store::open(&memory::store_config(&settings, seed)).map_err(|text| Exit::new(FAILURE, text))?;
     let server = Arc::new(Server::new(settings, Clock::start()));
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.clone(), Arc::clone(&server)).map_err(threads)?;

@@ -125,10 +125,7 @@ mod tests {
         prefixes.count(b"foo:3", Event::Get { hit: false });
         prefixes.count(b"foo", Event::Get { hit: true });
         prefixes.count(b":x", Event::Delete);
-        assert_eq!(
-            dumped(&prefixes),
-            "PREFIX  get 0 hit 0 set 0 del 1\r\nPREFIX foo get 2 hit 1 set 1 del 0\r\n"
-        );
+        assert_eq!(dumped(&prefixes), "PREFIX  get 0 hit 0 set 0 del 1\r\nPREFIX foo get 2 hit 1 set 1 del 0\r\n");
         prefixes.clear();
         assert_eq!(dumped(&prefixes), "");
     }

@@ -189,7 +189,8 @@ pub static ROWS: &[Row] = &[
     given("hash_bytes", State, "bytes of the index"),
     given("hash_is_expanding", State, "whether the index is growing"),
     given("slab_reassign_rescues", Counts, "items rescued from pages being moved").when(PageMoves),
-    given("slab_reassign_chunk_rescues", Counts, "chunks of large items rescued from pages being moved").when(PageMoves),
+    given("slab_reassign_chunk_rescues", Counts, "chunks of large items rescued from pages being moved")
+        .when(PageMoves),
     given("slab_reassign_inline_reclaim", Counts, "expired items met in pages being moved").when(PageMoves),
     given("slab_reassign_busy_items", Counts, "items in use in pages being moved").when(PageMoves),
     given("slab_reassign_busy_deletes", Counts, "items in use deleted from pages being moved").when(PageMoves),

@@ -7,7 +7,7 @@
 use crate::sync::{AtomicU64, Ordering};
 
 /// Slab class numbers are below this.
-pub const CLASSES: usize = 64;
+pub const CLASSES: usize = 256;
 
 /// Counters that have no slab class. The names are those of `stats`.
 #[expect(missing_docs, reason = "memcached's counters, explained in `table`")]

@@ -4,16 +4,60 @@
 //! prefetch, and then either look at an item under its lock ([`Store::lookup`]) or fill a private [`Draft`] and link it
 //! ([`Store::reserve`], [`Store::commit`]). An item that is being filled and an item that everybody sees are different types.
 //!
+//! - [`memory`]: the arena and what an item looks like in it; the only `unsafe` of the store.
+//! - [`index`]: from hash to item; `hash.rs`: the keyed hash.
+//! - `classes.rs`, `slabs.rs`, `large.rs`, `pool.rs`: chunk sizes, chunks of one size, pieces of large items, pages of nobody.
+//! - `entry.rs`, `draft.rs`, `pins.rs`: an item seen under its lock, one being filled, one read without a lock.
+//! - `evict.rs`, `expiry.rs`, `maintain.rs`: making room, finding what is over, background steps.
+//! - `scan.rs`, `walk.rs`, `check.rs`, `tally.rs`: rebuilding all this from the pages, dumps, invariants, statistics.
+//! - `inner.rs`: what they share, and the order of locks.
+//!
 //! Times come in as [`Now`]; the store asks no clock and starts no thread: background work is
 //! [`Store::maintain`], called by whoever owns the threads.
 
+mod check;
+mod classes;
+mod draft;
+mod entry;
+mod evict;
+mod expiry;
+mod hash;
+pub mod index;
+mod inner;
+mod large;
+mod maintain;
+pub mod memory;
+mod pins;
+mod pool;
+mod scan;
+mod slabs;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use draft::Draft;
+pub use entry::{Entry, Pinned, Value};
+pub use index::KeyHash;
+pub use tally::{ClassStats, Totals};
+pub use walk::Cursor;
+
 use crate::clock::Now;
+use crate::sync::{Arc, Ordering};
+use entry::Fate;
+use inner::Inner;
+use memory::item::{BASE64_KEY, Chunk, FETCHED, MAIN, STALE, TEMPORARY, TOKEN_SENT};
+use memory::{Kind, Ref, Stable, State};
+use std::cell::Cell;
 
 /// Expiry as the store keeps it: unix seconds, 0 for never, [`EXPIRED`] for "already over".
 pub type Exptime = u32;
 
 /// An exptime that is in the past for every clock.
 pub const EXPIRED: Exptime = 1;
+
+/// Values of at least this many bytes are pinned and sent from item memory rather than copied under the lock.
+pub const PIN_BYTES: usize = 8 * 1024;
 
 /// What the operator decides about memory (sections 9, 10 and 14 of the reference).
 #[derive(Clone, Debug)]
@@ -43,7 +87,7 @@ pub struct Config {
 /// Which chunk sizes there are.
 #[derive(Clone, Debug)]
 pub enum SlabTable {
-    /// memhold's own: 8 to 16 sizes per doubling.
+    /// memhold's own: 16 and more sizes per doubling.
     Fine,
     /// memcached's: from `48 + min` by `factor` (`-n`, `-f`).
     Factor {
@@ -55,10 +99,6 @@ pub enum SlabTable {
     /// `slab_sizes`: exactly these, ascending.
     Sizes(Vec<usize>),
 }
-
-/// A key's keyed hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyHash(pub u64);
 
 /// Why a lookup found nothing (the watcher's and `get_expired`'s distinction).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,117 +117,6 @@ pub enum Lookup<'s> {
     Found(Entry<'s>),
     /// Nothing, and why.
     Absent(Absence),
-}
-
-/// A published item, locked: readable, and changeable in what is one word of it.
-pub struct Entry<'s> {
-    store: &'s Store,
-}
-
-/// A value as it can be read under the lock.
-pub enum Value<'s> {
-    /// Below [`PIN_BYTES`]: copy it.
-    Inline(&'s [u8]),
-    /// Larger: it was pinned, and can be read after the lock is gone.
-    Pinned(Pinned),
-}
-
-/// Values of at least this many bytes are pinned and sent from item memory rather than copied under the lock.
-pub const PIN_BYTES: usize = 8 * 1024;
-
-#[expect(unused_variables, clippy::unused_self, clippy::todo, reason = "being written")]
-impl<'s> Entry<'s> {
-    /// Length of the value in bytes.
-    pub fn value_len(&self) -> usize { todo!() }
-    /// The value: borrowed when small, pinned when large.
-    pub fn value(&self) -> Value<'s> { todo!() }
-    /// Copies the whole value to the end of `out`, whatever its size (append, arithmetic).
-    pub fn copy_value(&self, out: &mut Vec<u8>) { todo!() }
-    /// The key.
-    pub fn key(&self) -> &'s [u8] { todo!() }
-    /// Client flags.
-    pub fn flags(&self) -> u32 { todo!() }
-    /// CAS as clients see it (0 with `-C`).
-    pub fn cas(&self) -> u64 { todo!() }
-    /// Changes whenever the item is replaced or changed (touching apart): equal means still the same value. Unlike
-    /// [`Entry::cas`] never chosen by a client and never hidden by `-C`.
-    pub fn version(&self) -> u64 { todo!() }
-    /// Expiry.
-    pub fn exptime(&self) -> Exptime { todo!() }
-    /// Seconds since the last recorded access.
-    pub fn idle_seconds(&self, now: Now) -> u32 { todo!() }
-    /// Fetched at least once since stored.
-    pub fn fetched(&self) -> bool { todo!() }
-    /// Marked stale by `md I` or `ms I`.
-    pub fn stale(&self) -> bool { todo!() }
-    /// A winning token has been sent since it was stored.
-    pub fn token_sent(&self) -> bool { todo!() }
-    /// Stored with a base64 key.
-    pub fn base64_key(&self) -> bool { todo!() }
-    /// Slab class number, 1..=63.
-    pub fn class(&self) -> u32 { todo!() }
-    /// Item size by memcached's account (section 1.1), for `me`, dumps and `stats sizes`.
-    pub fn account_size(&self) -> usize { todo!() }
-    /// Whether the value lies in several chunks, which arithmetic refuses.
-    pub fn chunked(&self) -> bool { todo!() }
-
-    /// Records an access: marks the item fetched and recently used.
-    pub fn bump(&mut self, now: Now) { todo!() }
-    /// Counts as recently used without having been fetched (`add` on an existing item).
-    pub fn refresh(&mut self, now: Now) { todo!() }
-    /// Sets a new expiry in place.
-    pub fn touch(&mut self, exptime: Exptime) { todo!() }
-    /// Remembers that a winning token was sent (`W`).
-    pub fn mark_token_sent(&mut self) { todo!() }
-    /// `md I` without `E`: marks stale, clears the token mark, draws a new CAS. In place.
-    pub fn mark_stale(&mut self) { todo!() }
-    /// Removes the item.
-    pub fn remove(self) { todo!() }
-}
-
-/// Bytes of a large value that stay readable until this is dropped, even when the item is deleted meanwhile.
-pub struct Pinned {
-    _store: Store,
-}
-
-#[expect(clippy::unused_self, clippy::todo, reason = "being written")]
-impl Pinned {
-    /// Length of the value in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "never empty")]
-    pub fn len(&self) -> usize { todo!() }
-    /// The value's bytes from `offset` on, up to the end of the chunk they lie in; empty at the end of the value.
-    pub fn slice_at(&self, offset: usize) -> &[u8] { todo!() }
-}
-
-/// An item being filled: nobody else can see it. Dropped without a commit, its memory goes back.
-pub struct Draft {
-    _store: Store,
-}
-
-#[expect(unused_variables, clippy::unused_self, clippy::todo, reason = "being written")]
-impl Draft {
-    /// Bytes of the value still to be written.
-    pub fn remaining(&self) -> usize { todo!() }
-    /// The next bytes to fill, never empty while [`Draft::remaining`] is not 0; large values get their memory here, piece by piece.
-    ///
-    /// # Errors
-    /// When no memory can be had for the next piece.
-    pub fn spare(&mut self, now: Now) -> Result<&mut [u8], Refused> { todo!() }
-    /// Says that the first `n` bytes of [`Draft::spare`] have been written.
-    pub fn advance(&mut self, n: usize) { todo!() }
-    /// Copies as much of `bytes` as still fits.
-    ///
-    /// # Errors
-    /// When no memory can be had for the next piece.
-    pub fn write(&mut self, bytes: &[u8], now: Now) -> Result<(), Refused> { todo!() }
-    /// Copies the value out (append of an uploaded value).
-    pub fn copy_value(&self, out: &mut Vec<u8>) { todo!() }
-    /// Length of the whole value.
-    pub fn value_len(&self) -> usize { todo!() }
-    /// Sets another expiry than that of the shape (`ms I` keeps the old item's, known only in [`Store::commit`]).
-    pub fn set_exptime(&mut self, exptime: Exptime) { todo!() }
-    /// Slab class number.
-    pub fn class(&self) -> u32 { todo!() }
 }
 
 /// Why no draft could be had.
@@ -234,144 +163,260 @@ pub struct Marks {
     pub fetched: bool,
 }
 
-#[derive(Clone)]
 /// The store. Cheap to clone; all clones are the same store.
+///
+/// A clone counts references in memory that it shares with its original, so that a worker that clones its own handle
+/// all day (drafts, pinned values) does not pull a cache line back and forth between processors: give each thread its own by
+/// [`Store::for_thread`].
+#[derive(Clone)]
 pub struct Store {
-    _inner: crate::sync::Arc<()>,
+    handle: Arc<Handle>,
 }
 
-#[expect(unused_variables, clippy::unused_self, clippy::todo, reason = "being written")]
+struct Handle(Arc<Inner>);
+
 impl Store {
     /// Makes an empty store.
     ///
     /// # Errors
     /// When the address space or the memory cannot be had; the text says what to do.
-    pub fn open(config: Config) -> Result<Store, String> { Ok(Store { _inner: crate::sync::Arc::new(()) }) }
+    pub fn open(config: &Config) -> Result<Store, String> {
+        Ok(Store { handle: Arc::new(Handle(Arc::new(Inner::new(config)?))) })
+    }
+
+    /// A handle on the same store for another thread.
+    #[must_use]
+    pub fn for_thread(&self) -> Store {
+        Store { handle: Arc::new(Handle(self.handle.0.clone())) }
+    }
+
+    #[inline]
+    fn inner(&self) -> &Inner {
+        &self.handle.0
+    }
+
     /// The key's hash, under the store's own secret.
-    pub fn hash(&self, key: &[u8]) -> KeyHash { todo!() }
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        self.inner().hasher.hash(key)
+    }
+
     /// Starts loading the index bucket of a key.
-    pub fn prefetch_bucket(&self, hash: KeyHash) { todo!() }
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: KeyHash) {
+        self.inner().index.prefetch(hash);
+    }
+
     /// Starts loading the item that the bucket (loaded by now) names.
-    pub fn prefetch_item(&self, hash: KeyHash) { todo!() }
+    #[inline]
+    pub fn prefetch_item(&self, hash: KeyHash) {
+        if let Some(name) = self.inner().index.peek(hash) {
+            self.inner().arena.prefetch(name);
+        }
+    }
 
     /// Looks `key` up and calls `visit` once, under the key's lock. Expired and flushed items are removed first.
     /// `visit` must not call the store.
-    pub fn lookup<R>(&self, key: &[u8], hash: KeyHash, now: Now, visit: impl FnOnce(Lookup<'_>) -> R) -> R { todo!() }
+    #[inline]
+    pub fn lookup<R>(&self, key: &[u8], hash: KeyHash, now: Now, visit: impl FnOnce(Lookup<'_>) -> R) -> R {
+        let inner = self.inner();
+        inner.fire_flush(now);
+        let locked = inner.index.lock(hash);
+        let fate = Cell::new(Fate::Stays);
+        let result = match inner.find(&locked, key) {
+            None => visit(Lookup::Absent(Absence::NotFound)),
+            Some((slot, name)) => {
+                let entry = Entry::locked(self, &locked, slot, name, hash, locked.stable(), &fate);
+                match self.absence(name, now) {
+                    Some(absence) => {
+                        entry.remove();
+                        visit(Lookup::Absent(absence))
+                    }
+                    None => visit(Lookup::Found(entry)),
+                }
+            }
+        };
+        drop(locked);
+        if let Fate::Gone(Some(name)) = fate.get() {
+            inner.free(name);
+        }
+        result
+    }
+
+    /// Whether a found item must not be seen any more.
+    #[inline]
+    fn absence(&self, name: Ref, now: Now) -> Option<Absence> {
+        let inner = self.inner();
+        let chunk = Chunk::named(&inner.arena, name);
+        if Inner::expired(chunk.shape().0, now) {
+            Some(Absence::Expired)
+        } else if inner.is_flushed(chunk.state()) {
+            Some(Absence::Flushed)
+        } else {
+            None
+        }
+    }
 
     /// Takes memory for an item, evicting what must go.
     ///
     /// # Errors
     /// [`Refused::TooLarge`] or [`Refused::NoMemory`].
-    pub fn reserve(&self, key: &[u8], hash: KeyHash, shape: &Shape, now: Now) -> Result<Draft, Refused> { todo!() }
+    pub fn reserve(&self, key: &[u8], hash: KeyHash, shape: &Shape, now: Now) -> Result<Draft, Refused> {
+        Draft::new(self, key, hash, shape, now)
+    }
 
-    /// Shows `decide` what is there under the key's lock, and links the (fully written) draft in its place if it says so. Returns the new
-    /// item's CAS. `decide` may still write to the draft (append: the old value is only known under the lock).
+    /// Shows `decide` what is there under the key's lock, and links the draft in its place if it says so. Returns the new item's CAS
+    /// as clients see it. `decide` may still write to the draft (append: the old value is only known under the lock), which must be
+    /// fully written when it says [`Decision::Link`]. `decide` must not call the store.
     ///
     /// # Errors
     /// What `decide` refused with.
-    pub fn commit<R>(&self, draft: Draft, now: Now, decide: impl FnOnce(Lookup<'_>, &mut Draft) -> Decision<R>) -> Result<u64, R> { todo!() }
+    pub fn commit<R>(
+        &self,
+        mut draft: Draft,
+        now: Now,
+        decide: impl FnOnce(Lookup<'_>, &mut Draft) -> Decision<R>,
+    ) -> Result<u64, R> {
+        let inner = self.inner();
+        inner.fire_flush(now);
+        let hash = draft.hash;
+        let locked = inner.index.lock(hash);
+        let fate = Cell::new(Fate::Stays);
+        let found = inner.find(&locked, draft.key());
+        let mut proven = false;
+        let decision = match found {
+            None => decide(Lookup::Absent(Absence::NotFound), &mut draft),
+            Some((slot, name)) => {
+                let entry = Entry::locked(self, &locked, slot, name, hash, locked.stable(), &fate);
+                proven = entry.proven();
+                match self.absence(name, now) {
+                    Some(absence) => decide(Lookup::Absent(absence), &mut draft),
+                    None => decide(Lookup::Found(entry), &mut draft),
+                }
+            }
+        };
+        let old = found.filter(|_| matches!(fate.get(), Fate::Stays));
+        let (result, grow) = match decision {
+            Decision::Link(marks) => {
+                let sequence = self.publish(&draft, marks, proven, now);
+                let grow = match old {
+                    Some((slot, name)) => {
+                        locked.replace(slot, name, draft.name());
+                        fate.set(Fate::Gone(inner.unpublish(name)));
+                        false
+                    }
+                    None => locked.insert(draft.name()),
+                };
+                let cas = if inner.cas { draft.shape.chosen_cas.unwrap_or(sequence) } else { 0 };
+                draft.published();
+                (Ok(cas), grow)
+            }
+            Decision::Refuse(why) => {
+                if let Some((slot, name)) = old.filter(|&(_, name)| self.absence(name, now).is_some()) {
+                    locked.remove(slot, name);
+                    fate.set(Fate::Gone(inner.unpublish(name)));
+                }
+                drop(locked);
+                self.finish(fate.get());
+                drop(draft);
+                return Err(why);
+            }
+        };
+        drop(locked);
+        self.finish(fate.get());
+        if grow {
+            inner.index.grow(&|name, stable| inner.hash_of(name, stable));
+            inner.pool.set_taken_elsewhere(inner.index.bytes());
+        }
+        result
+    }
+
+    /// Makes a fully written draft visible to a scan of the pages (and, once the index names it, to everybody).
+    fn publish(&self, draft: &Draft, marks: Marks, proven: bool, now: Now) -> u64 {
+        let inner = self.inner();
+        assert!(draft.remaining() == 0, "only a draft that was written to its end is linked");
+        let chunk = Chunk::named(&inner.arena, draft.name());
+        let sequence = inner.draw();
+        let ttl_limit = inner.temporary_ttl.load(Ordering::Relaxed);
+        let exptime = draft.shape.exptime;
+        let temporary = ttl_limit != 0 && exptime != 0 && exptime.saturating_sub(now.seconds) < ttl_limit;
+        let state = State::of(Kind::Item)
+            .with_sequence(sequence)
+            .with(STALE, marks.stale)
+            .with(TOKEN_SENT, marks.token_sent)
+            .with(FETCHED, marks.fetched)
+            .with(BASE64_KEY, draft.shape.base64_key)
+            .with(TEMPORARY, temporary)
+            .with(MAIN, proven);
+        chunk.time().store(now.ticks, Ordering::Relaxed);
+        if draft.is_large() {
+            large::mark_head(&inner.arena, draft.name(), true);
+        }
+        chunk.set_state(state);
+        sequence
+    }
+
+    fn finish(&self, fate: Fate) {
+        if let Fate::Gone(Some(name)) = fate {
+            self.inner().free(name);
+        }
+    }
 
     /// `flush_all`: everything stored so far is invisible from now on.
-    pub fn flush(&self) { todo!() }
+    pub fn flush(&self, now: Now) {
+        self.inner().flush(now);
+    }
+
+    /// Second of the last flush, 0 for none.
+    #[must_use]
+    pub fn flushed_at(&self) -> u32 {
+        self.inner().flushed_at.load(Ordering::Relaxed)
+    }
+
     /// `flush_all <later>`: the same at `when` (unix seconds); replaces a pending one.
-    pub fn flush_at(&self, when: Exptime) { todo!() }
-    /// Bounded background work: expiry sweep, page moves, shrinking, index growth. Called about 10 times a second.
-    pub fn maintain(&self, now: Now) { todo!() }
-    /// `cache_memlimit`: a new bound, in bytes.
-    ///
-    /// # Errors
-    /// When memory is preallocated or the bound does not fit the address range.
-    pub fn set_memory_limit(&self, bytes: u64) -> Result<(), ()> { todo!() }
+    pub fn flush_at(&self, when: Exptime) {
+        self.inner().flush_at.store(when, Ordering::Relaxed);
+    }
+
+    /// Bounded background work: expiry sweep, page moves, shrinking. Called about 10 times a second.
+    pub fn maintain(&self, now: Now) {
+        self.inner().maintain(now);
+    }
+
+    /// `cache_memlimit`: a new bound, in bytes. False when memory is preallocated or the bound does not fit the address range.
+    #[must_use]
+    pub fn set_memory_limit(&self, bytes: u64) -> bool {
+        let inner = self.inner();
+        let room = u64::from(inner.arena.pages_max()) * inner.arena.page_size() as u64;
+        if inner.preallocated || bytes > room {
+            return false;
+        }
+        inner.pool.set_limit_bytes(bytes);
+        true
+    }
+
     /// `lru temp_ttl`.
-    pub fn set_temporary_ttl(&self, ttl: Option<u32>) { todo!() }
-    /// Sums over the whole store.
-    pub fn totals(&self) -> Totals { todo!() }
-    /// One entry for each class that has a page or an item, ascending.
-    pub fn classes(&self, now: Now) -> Vec<ClassStats> { todo!() }
-    /// Walks on from `cursor` (start with the default) over at most `budget` chunks, calling `visit` for each live item; class 0 is every class.
-    /// Returns where to go on, `None` at the end. Holds no lock between calls.
-    pub fn walk(&self, cursor: Cursor, class: u32, budget: usize, now: Now, visit: &mut dyn FnMut(&Entry<'_>)) -> Option<Cursor> { todo!() }
-    /// Checks every invariant; for tests.
-    ///
-    /// # Errors
-    /// What is wrong.
-    pub fn check(&self, now: Now) -> Result<(), String> { todo!() }
+    pub fn set_temporary_ttl(&self, ttl: Option<u32>) {
+        self.inner().temporary_ttl.store(ttl.map_or(0, |ttl| ttl.saturating_add(1)), Ordering::Relaxed);
+    }
+
+    /// Sequence number (and CAS) drawn last.
+    #[must_use]
+    pub fn last_sequence(&self) -> u64 {
+        self.inner().sequence.load(Ordering::Relaxed)
+    }
 }
 
-/// A place in a walk over all items.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
-    page: u32,
-    chunk: u32,
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("items", &self.inner().index.len()).finish_non_exhaustive()
+    }
 }
 
-/// The store's side of `stats` (section 11.1, by its names).
-#[expect(missing_docs, reason = "memcached's counters, described in section 11.1")]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    pub bytes: u64,
-    pub curr_items: u64,
-    pub total_items: u64,
-    pub limit_maxbytes: u64,
-    pub hash_power_level: u64,
-    pub hash_bytes: u64,
-    pub hash_is_expanding: u64,
-    pub slab_global_page_pool: u64,
-    pub expired_unfetched: u64,
-    pub evicted_unfetched: u64,
-    pub evicted_active: u64,
-    pub evictions: u64,
-    pub reclaimed: u64,
-    pub crawler_reclaimed: u64,
-    pub crawler_items_checked: u64,
-    pub lrutail_reflocked: u64,
-    pub moves_to_cold: u64,
-    pub moves_to_warm: u64,
-    pub moves_within_lru: u64,
-    pub direct_reclaims: u64,
-    pub slabs_moved: u64,
-    pub slab_reassign_rescues: u64,
-    pub slab_reassign_inline_reclaim: u64,
-    pub slab_reassign_busy_items: u64,
-    pub total_malloced: u64,
-    pub page_size: u64,
-    /// Seconds: the flush mark as `stats settings` shows it (`oldest`).
-    pub flushed_at: u64,
-}
-
-/// One class, for `stats items` and `stats slabs` (sections 11.3, 11.4, by their names).
-#[expect(missing_docs, reason = "memcached's counters, described in sections 11.3 and 11.4")]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ClassStats {
-    pub class: u32,
-    pub chunk_size: u64,
-    pub chunks_per_page: u64,
-    pub total_pages: u64,
-    pub total_chunks: u64,
-    pub used_chunks: u64,
-    pub free_chunks: u64,
-    pub number: u64,
-    pub number_hot: u64,
-    pub number_warm: u64,
-    pub number_cold: u64,
-    pub number_temp: u64,
-    pub age_hot: u64,
-    pub age_warm: u64,
-    pub age: u64,
-    pub mem_requested: u64,
-    pub evicted: u64,
-    pub evicted_nonzero: u64,
-    pub evicted_time: u64,
-    pub outofmemory: u64,
-    pub reclaimed: u64,
-    pub expired_unfetched: u64,
-    pub evicted_unfetched: u64,
-    pub evicted_active: u64,
-    pub crawler_reclaimed: u64,
-    pub crawler_items_checked: u64,
-    pub lrutail_reflocked: u64,
-    pub moves_to_cold: u64,
-    pub moves_to_warm: u64,
-    pub moves_within_lru: u64,
-    pub direct_reclaims: u64,
-}
+const _: fn() = || {
+    // Workers share the store.
+    fn shared<T: Send + Sync>() {}
+    shared::<Store>();
+    let _ = Stable::from_guard::<()>;
+};

@@ -1,0 +1,234 @@
+//! A server under test: started on a free port, pinned to a core, killed when dropped; its CPU time and memory.
+//!
+//! Everything is read from `/proc` and done through `taskset` and `prlimit` of util-linux, so that no bench needs a
+//! system call of its own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::load::client::{Client, Limit};
+use crate::load::script::Script;
+
+/// Anything that ends a bench.
+pub type Failure = Box<dyn std::error::Error>;
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+/// CPU time of a process since it started.
+#[derive(Clone, Copy)]
+pub struct Cpu {
+    /// Time on a core, in nanoseconds.
+    pub nanoseconds: u64,
+    /// The same in ticks of 10 ms as the kernel saw it when the tick came: in user code and in all.
+    pub user_ticks: u64,
+    pub ticks: u64,
+}
+
+impl Server {
+    /// Starts `command` (a server and what to run it under) with memcached's options and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started or does not listen within some seconds.
+    pub fn start(command: &[&OsStr], options: &[&str]) -> Result<Server, Failure> {
+        let port = free_port()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let shown = command.join(OsStr::new(" "));
+        let mut child = Command::new(command[0])
+            .args(&command[1..])
+            // memcached refuses to run as root unless told the user; anyone else is not asked.
+            .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string()])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", shown.display()))?;
+        let deadline = Instant::now() + START_TIME_MAX;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Err(format!("{} ended at once: {status}", shown.display()).into());
+            }
+            if TcpStream::connect(address).is_ok() {
+                return Ok(Server { child, address });
+            }
+            if Instant::now() > deadline {
+                // From here on the drop kills it.
+                drop(Server { child, address });
+                return Err(format!("{} does not listen on {address}", shown.display()).into());
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The process that was started. `taskset` and valgrind become the server, so it is the server's own.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Plays scripts once each.
+    ///
+    /// # Errors
+    ///
+    /// When the server answers wrongly or hangs up.
+    pub fn play(&self, scripts: impl IntoIterator<Item = Script>) -> Result<(), Failure> {
+        let mut client = Client::connect(self.address, FILL_CONNECTIONS)?;
+        for script in scripts {
+            client.run(&script, Limit::Once)?;
+        }
+        Ok(())
+    }
+
+    /// A number of the server's `stats`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such line or the connection fails.
+    pub fn stat(&self, name: &str) -> Result<u64, Failure> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.write_all(b"stats\r\nquit\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let find = |line: &str| line.strip_prefix("STAT ")?.strip_prefix(name)?.trim().parse().ok();
+        Ok(text.lines().find_map(find).ok_or_else(|| format!("no {name} in stats"))?)
+    }
+
+    /// What the server has used so far, once it has finished what its last replies left to do.
+    ///
+    /// # Errors
+    ///
+    /// When the process is gone.
+    pub fn cpu(&self) -> io::Result<Cpu> {
+        // The kernel brings the nanoseconds up to date when a thread goes to sleep.
+        sleep(Duration::from_millis(3));
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        // The name in parentheses may hold spaces; user and system time are the 12th and 13th field behind it.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let mut times = fields.split_whitespace().skip(11).map_while(|field| field.parse().ok());
+        let (user, system): (u64, u64) = (times.next().unwrap_or(0), times.next().unwrap_or(0));
+        let ticks = user + system;
+        let nanoseconds = self.nanoseconds_of_threads().unwrap_or(ticks * NANOSECONDS_PER_TICK);
+        Ok(Cpu { nanoseconds, user_ticks: user, ticks })
+    }
+
+    /// The first number of every thread's schedstat; `None` where the kernel was built without.
+    fn nanoseconds_of_threads(&self) -> Option<u64> {
+        let mut sum = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid())).ok()? {
+            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
+        }
+        (sum > 0).then_some(sum)
+    }
+
+    /// Resident memory in bytes, once it has stopped changing.
+    ///
+    /// # Errors
+    ///
+    /// When the process is gone or its memory may not be read.
+    pub fn resident_bytes(&self) -> Result<u64, Failure> {
+        let mut last = self.resident_bytes_now()?;
+        let mut unchanged = 0;
+        for _ in 0..SETTLE_LOOKS_MAX {
+            sleep(Duration::from_millis(500));
+            let now = self.resident_bytes_now()?;
+            unchanged = if now == last { unchanged + 1 } else { 0 };
+            if unchanged == SETTLE_LOOKS {
+                break;
+            }
+            last = now;
+        }
+        Ok(last)
+    }
+
+    fn resident_bytes_now(&self) -> Result<u64, Failure> {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
+        let kilobytes = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        Ok(kilobytes.ok_or("no Rss in smaps_rollup")? * 1024)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both only fail when the process is gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The cores for the server and for the client: the first and the last this process may use.
+pub struct Cores {
+    pub server: Option<String>,
+}
+
+impl Cores {
+    /// Pins this process to its core. Says so and goes on unpinned where that cannot be done.
+    pub fn claim() -> Cores {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+        let numbers: Vec<&str> = allowed.split([',', '-']).map(str::trim).collect();
+        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
+            return Cores { server: None };
+        };
+        let pid = std::process::id().to_string();
+        if first != last && run("taskset", &["-p", "-c", last, &pid]) {
+            return Cores { server: Some((*first).to_owned()) };
+        }
+        eprintln!("server and client share their cores: the figures will vary");
+        Cores { server: None }
+    }
+
+    /// The command that starts `path` on the server's core.
+    pub fn command<'a>(&'a self, path: &'a Path) -> Vec<&'a OsStr> {
+        let mut command = Vec::new();
+        if let Some(core) = &self.server {
+            command.extend(["taskset", "-c", core].map(OsStr::new));
+        }
+        command.push(path.as_os_str());
+        command
+    }
+}
+
+/// Lets this process, and the servers it starts, open so many files.
+pub fn allow_files(count: usize) {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
+    if soft.is_none_or(|soft| soft < count) {
+        let pid = std::process::id().to_string();
+        run("prlimit", &["--pid", &pid, &format!("--nofile={count}:")]);
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> bool {
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// A port below those the kernel gives to clients, since the benches open many connections of their own.
+fn free_port() -> Result<u16, Failure> {
+    let is_free = |&port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    Ok((21_220..21_250).find(is_free).ok_or("no port from 21220 to 21249 is free")?)
+}
+
+const START_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// `USER_HZ`, which Linux promises to be 100.
+const NANOSECONDS_PER_TICK: u64 = 10_000_000;
+
+/// memcached doubles its hash table at most once a second, so memory that stood still for one may grow again.
+const SETTLE_LOOKS: usize = 5;
+
+const SETTLE_LOOKS_MAX: usize = 60;
+
+const FILL_CONNECTIONS: usize = 4;

@@ -1,0 +1,158 @@
+//! Reading one item: `get` and its kin, `mg`, and `me`.
+
+use super::expiry::{absolute, seconds_left};
+use super::{Context, count_absence};
+use crate::protocol::Reply;
+use crate::protocol::reply::{Hit, Inspected};
+use crate::protocol::request::{Get, TypedExptime};
+use crate::stats::{ClassCounter, Counter};
+use crate::store::{Decision, Entry, KeyHash, Lookup, Marks, Shape, Value};
+
+/// `get`, `gets`, `gat`, `gats`, `mg`: one key.
+pub(super) fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F)
+where
+    F: FnOnce(Reply<'_>, Option<Value<'_>>),
+{
+    let mut reply = Some(reply);
+    // Goes round again only when `N` found nothing and then, about to create the item, found it after all.
+    loop {
+        let found = cx.store.lookup(get.key.bytes(), hash, cx.now, |found| match found {
+            Lookup::Found(mut entry) => {
+                if let Some(reply) = reply.take() {
+                    let (hit, value) = read(cx, get, &mut entry);
+                    reply(Reply::Hit(hit), value);
+                }
+                true
+            }
+            Lookup::Absent(absence) => {
+                count_absence(cx, absence);
+                false
+            }
+        });
+        if found {
+            return;
+        }
+        let created = match get.vivify {
+            None => Vivified::No,
+            Some(exptime) => vivify(cx, get, exptime, hash),
+        };
+        let answer = match created {
+            Vivified::Raced => continue,
+            Vivified::Yes(hit) => Reply::Hit(hit),
+            Vivified::No => {
+                cx.stats.count(if get.counts_as_touch { Counter::TouchMisses } else { Counter::GetMisses });
+                Reply::Miss
+            }
+        };
+        if let Some(reply) = reply.take() {
+            let value = matches!(answer, Reply::Hit(Hit { value: true, .. })).then_some(Value::Inline(b""));
+            reply(answer, value);
+        }
+        return;
+    }
+}
+
+/// What a read does to an item it found, and what it can tell about it. Facts are those before the command (section 5.2).
+fn read<'s>(cx: &Context<'_>, get: &Get<'_>, entry: &mut Entry<'s>) -> (Hit, Option<Value<'s>>) {
+    let now = cx.now;
+    let old_exptime = entry.exptime();
+    let token_sent = entry.token_sent();
+    let stale = entry.stale();
+    // `R` compares what was there before a `T` of the same command, wherever it stood.
+    let recache =
+        get.recache.is_some_and(|seconds| old_exptime != 0 && old_exptime < absolute(TypedExptime::from(seconds), now));
+    let won = !token_sent && (recache || stale);
+    let mut hit = Hit {
+        size: entry.value_len(),
+        flags: entry.flags(),
+        cas: entry.cas(),
+        ttl_before: seconds_left(old_exptime, now),
+        ttl_after: seconds_left(old_exptime, now),
+        idle: entry.idle_seconds(now),
+        created: false,
+        fetched: entry.fetched(),
+        won,
+        token_sent,
+        stale,
+        base64_key: entry.base64_key(),
+        value: get.value,
+        number: None,
+    };
+    hit.value &= get.unless_cas != Some(hit.cas);
+    if let Some(typed) = get.touch {
+        let exptime = absolute(typed, now);
+        entry.touch(exptime);
+        hit.ttl_after = seconds_left(exptime, now);
+        cx.stats.count_class(ClassCounter::TouchHits, entry.class());
+    } else {
+        cx.stats.count_class(ClassCounter::GetHits, entry.class());
+    }
+    if won {
+        entry.mark_token_sent();
+    }
+    if !get.no_bump {
+        entry.bump(now);
+    }
+    (hit, hit.value.then(|| entry.value()))
+}
+
+enum Vivified {
+    /// Created: the hit it is answered with.
+    Yes(Hit),
+    /// No memory.
+    No,
+    /// Somebody else stored the key meanwhile.
+    Raced,
+}
+
+/// `mg N` on a miss: an empty item whose token this client has won.
+fn vivify(cx: &Context<'_>, get: &Get<'_>, typed: TypedExptime, hash: KeyHash) -> Vivified {
+    let exptime = absolute(typed, cx.now);
+    // Such an item does not remember that its key came as base64 (section 5.1).
+    let shape = Shape { flags: 0, exptime, value_len: 0, base64_key: false, chosen_cas: get.new_cas };
+    let Ok(draft) = cx.store.reserve(get.key.bytes(), hash, &shape, cx.now) else { return Vivified::No };
+    let class = draft.class();
+    let linked = cx.store.commit(draft, cx.now, |found, _| match found {
+        Lookup::Found(_) => Decision::Refuse(()),
+        Lookup::Absent(_) => Decision::Link(Marks { token_sent: true, fetched: !get.no_bump, ..Marks::default() }),
+    });
+    let Ok(cas) = linked else { return Vivified::Raced };
+    // A `T` of the same command counts as a touch, as on any hit.
+    cx.stats.count_class(if get.touch.is_some() { ClassCounter::TouchHits } else { ClassCounter::GetHits }, class);
+    Vivified::Yes(Hit {
+        size: 0,
+        flags: 0,
+        cas,
+        ttl_before: -1,
+        ttl_after: seconds_left(exptime, cx.now),
+        idle: 0,
+        created: true,
+        fetched: false,
+        won: true,
+        token_sent: false,
+        stale: false,
+        base64_key: false,
+        value: get.value && get.unless_cas != Some(cas),
+        number: None,
+    })
+}
+
+/// `me`: everything known about an item, without counting as an access.
+pub(super) fn inspect(cx: &Context<'_>, key: &[u8], hash: KeyHash) -> Reply<'static> {
+    cx.stats.count(Counter::CmdMeta);
+    cx.store.lookup(key, hash, cx.now, |found| match found {
+        Lookup::Found(entry) => Reply::Inspected(Inspected {
+            ttl: seconds_left(entry.exptime(), cx.now),
+            idle: entry.idle_seconds(cx.now),
+            cas: entry.cas(),
+            fetched: entry.fetched(),
+            class: entry.class(),
+            size: entry.account_size(),
+            base64_key: entry.base64_key(),
+        }),
+        Lookup::Absent(absence) => {
+            count_absence(cx, absence);
+            Reply::Miss
+        }
+    })
+}

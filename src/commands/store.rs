@@ -1,0 +1,254 @@
+//! Storing a value: `set` and its kin, `cas`, `ms` (sections 3.1 and 5.3).
+//!
+//! In two steps, because the value may still be on its way: [`begin`] takes memory for it, [`finish`] links it once it is
+//! complete. [`store`] does both for a value that is at hand.
+
+use super::expiry::absolute;
+use super::rewrite::{Copied, Seen, commit_over};
+use super::{Context, count_absence};
+use crate::protocol::Reply;
+use crate::protocol::reply::{Error, Written};
+use crate::protocol::request::{Store, StoreMode};
+use crate::stats::{ClassCounter, Counter};
+use crate::store::{Decision, Draft, Entry, KeyHash, Lookup, Marks, Refused, Shape};
+
+/// The value of a storage command.
+pub enum Payload<'a> {
+    /// Other commands have none.
+    None,
+    /// The whole value lies in the input.
+    Whole {
+        /// Its bytes.
+        value: &'a [u8],
+        /// Whether CR LF followed it.
+        terminated: bool,
+    },
+    /// It was received into a draft of its own, CR LF included.
+    Uploaded(Draft),
+}
+
+/// The value did not end in CR LF.
+pub const BAD_CHUNK: Error = Error::Client("bad data chunk");
+/// Memory ran out in the middle of a value.
+pub const NO_MEMORY_FOR_REST: Error = Error::Server("Out of memory during read");
+
+/// Takes memory for the value. Counts the attempt: `cmd_set` includes values that are not stored in the end.
+///
+/// # Errors
+/// The line to answer with. The caller then has to skip the value. An old value is gone where keeping it would
+/// leave the client with something it meant to replace.
+pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Result<Draft, Error> {
+    // Append and prepend keep the item's own expiry; the draft becomes an item only through `N`.
+    let typed = if joins(store.mode) { store.vivify.unwrap_or(0) } else { store.exptime };
+    let shape = Shape {
+        flags: store.flags,
+        exptime: absolute(typed, cx.now),
+        value_len: store.value_len,
+        base64_key: store.key.was_base64(),
+        chosen_cas: store.new_cas,
+    };
+    match cx.store.reserve(store.key.bytes(), hash, &shape, cx.now) {
+        Ok(draft) => {
+            cx.stats.count_class(ClassCounter::CmdSet, draft.class());
+            Ok(draft)
+        }
+        Err(refused) => Err(refuse(cx, store, hash, refused)),
+    }
+}
+
+#[cold]
+fn refuse(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, refused: Refused) -> Error {
+    if store.mode == StoreMode::Set || store.meta {
+        cx.store.lookup(store.key.bytes(), hash, cx.now, |found| {
+            if let Lookup::Found(entry) = found {
+                entry.remove();
+            }
+        });
+    }
+    if refused == Refused::TooLarge {
+        cx.stats.count(Counter::StoreTooLarge);
+        Error::Server("object too large for cache")
+    } else {
+        cx.stats.count(Counter::StoreNoMemory);
+        Error::Server("out of memory storing object")
+    }
+}
+
+/// Stores a value that is at hand, or has been uploaded.
+pub(super) fn store(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, payload: Payload<'_>) -> Reply<'static> {
+    let (value, terminated) = match payload {
+        Payload::Whole { value, terminated } => (value, terminated),
+        Payload::Uploaded(draft) => return finish(cx, store, hash, draft),
+        Payload::None => return Reply::Error(BAD_CHUNK),
+    };
+    let mut draft = match begin(cx, store, hash) {
+        Ok(draft) => draft,
+        Err(error) => return Reply::Error(error),
+    };
+    if !terminated {
+        return Reply::Error(BAD_CHUNK);
+    }
+    if draft.write(value, cx.now).is_err() {
+        return Reply::Error(NO_MEMORY_FOR_REST);
+    }
+    if joins(store.mode) { join(cx, store, hash, draft, value) } else { link(cx, store, draft) }
+}
+
+/// Stores a value that has been received whole into `draft`.
+fn finish(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft) -> Reply<'static> {
+    if !joins(store.mode) {
+        return link(cx, store, draft);
+    }
+    let mut value = Vec::with_capacity(draft.value_len());
+    draft.copy_value(&mut value);
+    join(cx, store, hash, draft, &value)
+}
+
+const fn joins(mode: StoreMode) -> bool {
+    matches!(mode, StoreMode::Append | StoreMode::Prepend)
+}
+
+enum NotLinked {
+    NotStored,
+    Exists,
+    NotFound,
+}
+
+/// set, add, replace, cas: decides under the key's lock.
+fn link(cx: &Context<'_>, store: &Store<'_>, draft: Draft) -> Reply<'static> {
+    let linked = cx.store.commit(draft, cx.now, |found, draft| match found {
+        Lookup::Found(entry) => over_existing(cx, store, entry, draft),
+        Lookup::Absent(absence) => {
+            count_absence(cx, absence);
+            over_nothing(cx, store)
+        }
+    });
+    match linked {
+        Ok(cas) => Reply::Stored(Written { cas, size: store.value_len }),
+        Err(refused) => not_linked(&refused, store.value_len),
+    }
+}
+
+fn over_existing(cx: &Context<'_>, store: &Store<'_>, mut entry: Entry<'_>, draft: &mut Draft) -> Decision<NotLinked> {
+    if store.mode == StoreMode::Add {
+        entry.refresh(cx.now);
+        return Decision::Refuse(NotLinked::NotStored);
+    }
+    let Some(compare) = store.compare else { return Decision::Link(Marks::default()) };
+    if compare == entry.cas() && compare != 0 {
+        cx.stats.count_class(ClassCounter::CasHits, entry.class());
+        return Decision::Link(Marks::default());
+    }
+    if store.invalidate && compare < entry.cas() {
+        // Somebody stored something newer: keep when it expires and whether a token is out, but let readers know.
+        cx.stats.count_class(ClassCounter::CasHits, entry.class());
+        draft.set_exptime(entry.exptime());
+        return Decision::Link(Marks { stale: true, token_sent: entry.token_sent(), fetched: false });
+    }
+    if compare != 0 {
+        cx.stats.count_class(ClassCounter::CasBadval, entry.class());
+    }
+    Decision::Refuse(NotLinked::Exists)
+}
+
+fn over_nothing(cx: &Context<'_>, store: &Store<'_>) -> Decision<NotLinked> {
+    if store.compare.is_some() {
+        cx.stats.count(Counter::CasMisses);
+        return Decision::Refuse(NotLinked::NotFound);
+    }
+    match store.mode {
+        StoreMode::Set | StoreMode::Add => Decision::Link(Marks::default()),
+        _ => Decision::Refuse(NotLinked::NotStored),
+    }
+}
+
+fn not_linked(refused: &NotLinked, size: usize) -> Reply<'static> {
+    let written = Written { cas: 0, size };
+    match refused {
+        NotLinked::NotStored => Reply::NotStored(written),
+        NotLinked::Exists => Reply::Exists(written),
+        NotLinked::NotFound => Reply::NotFound(written),
+    }
+}
+
+/// append, prepend. `draft` holds `value` alone, and is linked only if the key is missing and `N` was given.
+fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value: &[u8]) -> Reply<'static> {
+    let mut alone = Some(draft);
+    loop {
+        let mut old = Copied::none();
+        let seen = cx.store.lookup(store.key.bytes(), hash, cx.now, |found| match found {
+            Lookup::Found(entry) => {
+                let seen = Seen::of(&entry);
+                if store.compare.is_some_and(|compare| compare != seen.cas) {
+                    cx.stats.count_class(ClassCounter::CasBadval, seen.class);
+                    return Err(NotLinked::Exists);
+                }
+                old.take(&entry);
+                Ok(Some(seen))
+            }
+            Lookup::Absent(absence) => {
+                count_absence(cx, absence);
+                Ok(None)
+            }
+        });
+        match seen {
+            Err(refused) => return not_linked(&refused, value.len()),
+            Ok(None) => return join_nothing(cx, store, alone.take()),
+            Ok(Some(seen)) => match join_to(cx, store, hash, &seen, &old, value) {
+                Err(_) => return not_linked(&NotLinked::NotStored, value.len()),
+                Ok(Some(reply)) => return reply,
+                Ok(None) => {} // Changed meanwhile: look again.
+            },
+        }
+    }
+}
+
+/// The key is missing: stored all the same with `N`, else not.
+fn join_nothing(cx: &Context<'_>, store: &Store<'_>, draft: Option<Draft>) -> Reply<'static> {
+    if store.compare.is_some() {
+        cx.stats.count(Counter::CasMisses);
+    }
+    let size = store.value_len;
+    let (Some(draft), Some(_)) = (draft, store.vivify) else { return not_linked(&NotLinked::NotStored, size) };
+    let linked = cx.store.commit(draft, cx.now, |found, _| match found {
+        Lookup::Found(_) => Decision::Refuse(()),
+        Lookup::Absent(_) => Decision::Link(Marks::default()),
+    });
+    match linked {
+        Ok(cas) => Reply::Stored(Written { cas, size }),
+        // Somebody stored it in this very moment; the draft is gone with the refusal.
+        Err(()) => not_linked(&NotLinked::NotStored, size),
+    }
+}
+
+/// Joins old and new in an item that keeps the old one's flags and expiry; `None` when the old one has changed.
+fn join_to(
+    cx: &Context<'_>,
+    store: &Store<'_>,
+    hash: KeyHash,
+    seen: &Seen,
+    old: &Copied,
+    value: &[u8],
+) -> Result<Option<Reply<'static>>, Refused> {
+    let size = seen.value_len + value.len();
+    let shape = Shape {
+        flags: seen.flags,
+        exptime: seen.exptime,
+        value_len: size,
+        base64_key: seen.base64_key,
+        chosen_cas: store.new_cas,
+    };
+    let mut draft = cx.store.reserve(store.key.bytes(), hash, &shape, cx.now)?;
+    if store.mode == StoreMode::Prepend {
+        draft.write(value, cx.now)?;
+    }
+    old.write(&mut draft, cx)?;
+    if store.mode == StoreMode::Append {
+        draft.write(value, cx.now)?;
+    }
+    let Some(cas) = commit_over(cx, draft, seen, Marks::default()) else { return Ok(None) };
+    if store.compare.is_some() {
+        cx.stats.count_class(ClassCounter::CasHits, seen.class);
+    }
+    Ok(Some(Reply::Stored(Written { cas, size })))
+}

@@ -1,0 +1,372 @@
+//! Requests are run in batches, to hide the latency of memory.
+//!
+//! Up to [`BATCH`] requests are parsed ahead, their keys hashed and the index buckets fetched meanwhile; then the items that
+//! these name are fetched; then all are run, in order. A `get` line with many keys is a sequence of such requests, one for
+//! each key, so a list may be cut anywhere: by the end of a batch, of the turn, or of the input.
+//! Nothing is allocated but what the output needs.
+
+use super::output::Output;
+use super::{Conn, Next, Phase, Step, Turn};
+use crate::commands::{self, After, Context, Payload};
+use crate::protocol::reply::{Error, Reply};
+use crate::protocol::request::{Admin, Request};
+use crate::protocol::text::{self, NextKey};
+use crate::protocol::{
+    Body, Command, Key, KeyList, ParseOptions, Parsed, Refused, Scratch, Spelling, encode, limits, parse,
+};
+use crate::stats::prefix::Event;
+use crate::store::{KeyHash, PIN_BYTES, Value};
+
+/// Requests parsed ahead: as many as cache misses are worth having in flight.
+const BATCH: usize = 32;
+/// Base64 keys decoded ahead; they are rare, and their room has to be cleared for each batch.
+const DECODED: usize = 4;
+/// Longest reply to one request but for a pinned value: made room for before an item is locked.
+const REPLY_MAX: usize = PIN_BYTES + 1024;
+
+/// One thing to do.
+struct Slot<'a> {
+    task: Task<'a>,
+    hash: KeyHash,
+    /// Where the input goes on behind it.
+    end: usize,
+}
+
+enum Task<'a> {
+    /// A command that is complete, with its value if it has one.
+    Run(Command<'a>, Payload<'a>),
+    /// A storage command whose value is still on its way, and its line.
+    Upload(Command<'a>, &'a [u8]),
+    /// One key of a list.
+    Read(KeyList<'static>, &'a [u8]),
+    /// The end of a list.
+    EndOfKeys,
+    /// A line to be refused; the phase then is `Swallow`.
+    Refuse(Refused),
+    /// A key too long in a list that is being streamed.
+    KeyTooLong,
+    /// Go without a word.
+    Close,
+}
+
+/// Parses ahead and runs what it found.
+pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Step {
+    let mut decoded = [0; DECODED * limits::DECODED_KEY_MAX];
+    let mut filler = Filler {
+        input,
+        at: 0,
+        list: None,
+        slots: [const { None }; BATCH],
+        count: 0,
+        starved: false,
+        scratch: Scratch::new(&mut decoded),
+        options: ParseOptions { debug_commands: cx.server.settings.debug_commands },
+    };
+    if let Phase::Keys { list, .. } = conn.phase {
+        filler.resume(list);
+    }
+    filler.fill(turn.requests, cx);
+    if filler.count > 1 {
+        for slot in filler.slots.iter().flatten() {
+            cx.store.prefetch_item(slot.hash);
+        }
+    }
+    let mut done = 0;
+    for slot in filler.slots.iter_mut().map_while(Option::take) {
+        done = slot.end;
+        if let Some(step) = conn.run(slot, out, cx, turn) {
+            return step;
+        }
+    }
+    if !filler.starved {
+        return Step::go_on(done);
+    }
+    // What is left is the beginning of something. In a list, spaces need not be kept.
+    match conn.phase {
+        Phase::Command => conn.unfinished_line(input, done),
+        _ => Step::stop(filler.at, Next::Read),
+    }
+}
+
+impl Conn {
+    /// Runs one slot. A step when the batch has to end here.
+    fn run(&mut self, slot: Slot<'_>, out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Step> {
+        let Slot { task, hash, end } = slot;
+        out.bytes_mut().reserve(REPLY_MAX);
+        match task {
+            Task::Read(list, key) => {
+                self.phase = Phase::Keys { list, any: true };
+                read(&list, key, hash, out, cx);
+            }
+            Task::EndOfKeys => {
+                let bare = matches!(self.phase, Phase::Keys { any: false, .. });
+                self.phase = Phase::Command;
+                turn.requests -= 1;
+                if bare {
+                    encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
+                } else {
+                    out.bytes_mut().extend_from_slice(text::END);
+                }
+            }
+            Task::Run(command, payload) => {
+                turn.requests -= 1;
+                return self.run_command(&command, payload, hash, end, out, cx).or_else(|| turn.pause(end, out));
+            }
+            Task::Upload(command, line) => {
+                turn.requests -= 1;
+                count_prefix(cx, &command);
+                self.begin_upload(line, &command, hash, out, cx);
+                return Some(Step::go_on(end));
+            }
+            Task::Refuse(refused) => {
+                turn.requests -= 1;
+                if !refused.noreply {
+                    encode::push_error(out.bytes_mut(), &refused.error);
+                }
+                if refused.swallow > 0 {
+                    self.phase = Phase::Swallow(refused.swallow);
+                }
+                return Some(Step::go_on(end));
+            }
+            Task::KeyTooLong => {
+                encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
+                self.phase = Phase::SwallowLine(None);
+                return Some(Step::go_on(end));
+            }
+            Task::Close => {
+                self.phase = Phase::Closing;
+                return Some(Step::stop(end, Next::Close));
+            }
+        }
+        turn.pause(end, out)
+    }
+
+    fn run_command(
+        &mut self,
+        command: &Command<'_>,
+        payload: Payload<'_>,
+        hash: KeyHash,
+        end: usize,
+        out: &mut Output,
+        cx: &mut Context<'_>,
+    ) -> Option<Step> {
+        count_prefix(cx, command);
+        let key = command.request.key();
+        let after = commands::run(cx, &command.request, hash, payload, |reply, value| {
+            answer(out, &command.spelling, key, &reply, value);
+        });
+        match after {
+            After::Next if matches!(command.request, Request::Admin(Admin::DebugTime(_))) => {
+                cx.now = cx.server.clock.now();
+                None
+            }
+            After::Next => None,
+            After::Close => {
+                self.phase = Phase::Closing;
+                Some(Step::stop(end, Next::Close))
+            }
+            After::Shutdown { graceful } => {
+                self.phase = Phase::Closing;
+                Some(Step::stop(end, Next::Shutdown { graceful }))
+            }
+            // Replies that wait may be those of commands long ago, so this depends on how fast the client reads; but it
+            // is what memcached does, whose dump takes the socket away from them.
+            After::Dump(dump) if !out.is_empty() => {
+                encode::push_error(out.bytes_mut(), &dump.cannot_pipeline());
+                None
+            }
+            After::Dump(dump) => {
+                self.phase = Phase::Dump(Box::new(dump));
+                Some(Step::go_on(end))
+            }
+        }
+    }
+}
+
+impl Turn {
+    /// Ends the batch where the output has reached its bound.
+    fn pause(&self, end: usize, out: &Output) -> Option<Step> {
+        (out.len() >= self.output_max).then(|| Step::go_on(end))
+    }
+}
+
+/// One key of a list.
+fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx: &Context<'_>) {
+    let mut hit = false;
+    let _next = commands::run(cx, &list.request(key), hash, Payload::None, |reply, value| {
+        hit = matches!(reply, Reply::Hit(_));
+        answer(out, &list.spelling(), Key::plain(key), &reply, value);
+    });
+    cx.server.prefixes.count(key, Event::Get { hit });
+}
+
+/// `stats detail` counts classic commands only (section 11.7).
+fn count_prefix(cx: &Context<'_>, command: &Command<'_>) {
+    if !matches!(command.spelling, Spelling::Text { .. }) {
+        return;
+    }
+    match &command.request {
+        Request::Store(store) => cx.server.prefixes.count(store.key.bytes(), Event::Set),
+        Request::Delete(delete) => cx.server.prefixes.count(delete.key.bytes(), Event::Delete),
+        _ => {}
+    }
+}
+
+/// Spells a reply, with its value.
+pub(super) fn answer(
+    out: &mut Output,
+    spelling: &Spelling<'_>,
+    key: Key<'_>,
+    reply: &Reply<'_>,
+    value: Option<Value<'_>>,
+) {
+    if encode(out.bytes_mut(), spelling, key, reply) == Body::Value {
+        if let Some(value) = value {
+            out.push_value(value);
+        }
+        out.bytes_mut().extend_from_slice(b"\r\n");
+    }
+}
+
+/// Turns input into slots.
+struct Filler<'a> {
+    input: &'a [u8],
+    /// Where the next task begins.
+    at: usize,
+    /// Inside a key list.
+    list: Option<OpenList>,
+    slots: [Option<Slot<'a>>; BATCH],
+    count: usize,
+    /// The input ends before the next task does.
+    starved: bool,
+    scratch: Scratch<'a>,
+    options: ParseOptions,
+}
+
+struct OpenList {
+    list: KeyList<'static>,
+    /// Where its keys end and where the line does, if that is in the input.
+    ends: Option<(usize, usize)>,
+}
+
+impl<'a> Filler<'a> {
+    /// Goes on in the middle of a list.
+    fn resume(&mut self, list: KeyList<'static>) {
+        let ends = memchr::memchr(b'\n', self.input).map(|line_feed| {
+            let keys = self.input[..line_feed].strip_suffix(b"\r").map_or(line_feed, <[u8]>::len);
+            (keys, line_feed + 1)
+        });
+        self.list = Some(OpenList { list, ends });
+    }
+
+    /// Parses until the batch is full, `requests` are begun, the input ends, or something comes after which it has to be looked
+    /// at anew.
+    fn fill(&mut self, mut requests: usize, cx: &Context<'_>) {
+        while self.count < BATCH && requests > 0 && self.scratch.has_room() {
+            let go_on = match &self.list {
+                Some(_) => self.next_key(&mut requests, cx),
+                None => self.next_line(&mut requests, cx),
+            };
+            if !go_on {
+                return;
+            }
+        }
+    }
+
+    fn push(&mut self, task: Task<'a>, key: &[u8], end: usize, cx: &Context<'_>) {
+        let hash = if key.is_empty() {
+            KeyHash(0)
+        } else {
+            let hash = cx.store.hash(key);
+            cx.store.prefetch_bucket(hash);
+            hash
+        };
+        if let Some(slot) = self.slots.get_mut(self.count) {
+            *slot = Some(Slot { task, hash, end });
+            self.count += 1;
+        }
+        self.at = end;
+    }
+
+    /// One key of the open list, or its end.
+    fn next_key(&mut self, requests: &mut usize, cx: &Context<'_>) -> bool {
+        let Some(OpenList { list, ends }) = &self.list else { return false };
+        let (list, ends) = (*list, *ends);
+        let keys_end = ends.map_or(self.input.len(), |(keys, _)| keys);
+        let input = self.input;
+        match text::next_key(&input[self.at.min(keys_end)..keys_end], ends.is_some()) {
+            NextKey::Key(key, consumed) => self.push(Task::Read(list, key), key, self.at + consumed, cx),
+            NextKey::End => {
+                let line_end = ends.map_or(keys_end, |(_, line)| line);
+                self.push(Task::EndOfKeys, b"", line_end, cx);
+                self.list = None;
+                *requests -= 1;
+            }
+            NextKey::NeedMore { consumed } => {
+                self.at += consumed;
+                self.starved = true;
+                return false;
+            }
+            NextKey::TooLong => {
+                self.push(Task::KeyTooLong, b"", self.at, cx);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// One command line, and what it brings.
+    fn next_line(&mut self, requests: &mut usize, cx: &Context<'_>) -> bool {
+        let input = self.input;
+        let Some(length) = memchr::memchr(b'\n', &input[self.at..]) else {
+            self.starved = true;
+            return false;
+        };
+        let line = &input[self.at..self.at + length];
+        let end = self.at + length + 1;
+        match parse(line, &mut self.scratch, self.options) {
+            Parsed::Command(command) => {
+                *requests -= 1;
+                let key = command.request.key().bytes();
+                let Request::Store(store) = &command.request else {
+                    self.push(Task::Run(command, Payload::None), key, end, cx);
+                    return true;
+                };
+                let value_end = end + store.value_len;
+                match input.get(value_end..value_end + 2) {
+                    Some(terminator) => {
+                        let payload =
+                            Payload::Whole { value: &input[end..value_end], terminated: terminator == b"\r\n" };
+                        self.push(Task::Run(command, payload), key, value_end + 2, cx);
+                        true
+                    }
+                    None => {
+                        self.push(Task::Upload(command, line), key, end, cx);
+                        false
+                    }
+                }
+            }
+            Parsed::Keys(list) if text::any_key_too_long(list.rest) => {
+                let refused = Refused { error: Error::BAD_FORMAT, swallow: 0, noreply: false };
+                self.push(Task::Refuse(refused), b"", end, cx);
+                false
+            }
+            Parsed::Keys(KeyList { with_cas, touch, rest }) => {
+                // Its keys go to the end of the line, but for a CR.
+                let keys_end = self.at + line.strip_suffix(b"\r").map_or(length, <[u8]>::len);
+                self.at = keys_end - rest.len();
+                let list = KeyList { with_cas, touch, rest: b"" };
+                self.list = Some(OpenList { list, ends: Some((keys_end, end)) });
+                true
+            }
+            Parsed::Refused(refused) => {
+                self.push(Task::Refuse(refused), b"", end, cx);
+                false
+            }
+            Parsed::Close => {
+                self.push(Task::Close, b"", end, cx);
+                false
+            }
+        }
+    }
+}

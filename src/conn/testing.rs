@@ -1,0 +1,194 @@
+//! A conversation in process: bytes in, bytes out, and a clock that the test turns.
+//!
+//! [`Talk`] plays the caller of a [`Conn`]: it keeps what was not consumed, presents it again, gives the conn its turns, and sends
+//! (collects) what comes out. It can also cut the input anywhere, receiving values straight into item memory as `net` does.
+
+use std::io::IoSlice;
+
+use super::{Conn, Next, Output};
+use crate::clock::{Clock, Now};
+use crate::commands::{Context, Server};
+use crate::settings::Settings;
+use crate::stats::ThreadStats;
+use crate::store::{Config, SlabTable, Store};
+use crate::sync::Arc;
+
+/// One client of a server of its own.
+pub struct Talk {
+    /// The items.
+    pub store: Store,
+    /// What all threads share.
+    pub server: Server,
+    /// The moment that commands see; a test moves it.
+    pub now: Now,
+    /// How the conversation ended, if it did.
+    pub ended: Option<Next>,
+    /// Turns in which the conn did not get done (`Next::Again`).
+    pub yields: usize,
+    conn: Conn,
+    stats: Arc<ThreadStats>,
+    unread: Vec<u8>,
+    received: Vec<u8>,
+}
+
+/// A store of 64 MiB with memcached's own class table, as the reference's examples assume.
+#[must_use]
+pub fn config() -> Config {
+    Config {
+        memory_bytes: 64 * 1024 * 1024,
+        item_size_max: 1024 * 1024,
+        slabs: SlabTable::Factor { min: 48, factor: 1.25 },
+        slab_chunk_max: 512 * 1024,
+        evict: true,
+        cas: true,
+        temporary_ttl: None,
+        page_moves: true,
+        preallocate: false,
+        seed: 1,
+    }
+}
+
+impl Default for Talk {
+    fn default() -> Talk {
+        Talk::new()
+    }
+}
+
+impl Talk {
+    /// Default settings.
+    #[must_use]
+    pub fn new() -> Talk {
+        Talk::with(Settings::default())
+    }
+
+    /// Given settings; those of the store are [`config`]'s but for the item size limit.
+    ///
+    /// # Panics
+    /// When there is no memory for the store.
+    #[must_use]
+    pub fn with(settings: Settings) -> Talk {
+        let mut config = config();
+        config.item_size_max = settings.item_size_max_bytes;
+        config.cas = settings.cas_enabled;
+        config.evict = settings.evictions;
+        let store = Store::open(&config).expect("64 MiB of memory");
+        let server = Server::new(settings, Clock::start());
+        let stats = Arc::clone(&server.threads[0]);
+        let now = server.clock.now();
+        Talk {
+            store,
+            server,
+            now,
+            ended: None,
+            yields: 0,
+            conn: Conn::new(),
+            stats,
+            unread: Vec::new(),
+            received: Vec::new(),
+        }
+    }
+
+    /// Sends `input` in one piece and returns what comes back.
+    pub fn say(&mut self, input: impl AsRef<[u8]>) -> String {
+        self.feed(input.as_ref());
+        text(&std::mem::take(&mut self.received))
+    }
+
+    /// Lets `seconds` pass.
+    pub fn wait(&mut self, seconds: u32) {
+        self.now = Now::at(self.now.seconds + seconds, 0);
+    }
+
+    /// The value of a line of `stats <sub>`, or nothing.
+    pub fn stat(&mut self, sub: &str, name: &str) -> String {
+        let printed = self.say(format!("stats {sub}\r\n"));
+        let start = format!("STAT {name} ");
+        printed.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
+    }
+
+    /// One piece of input arrives. Where the conn is receiving a value, it goes into item memory first.
+    fn feed(&mut self, mut piece: &[u8]) {
+        let mut out = Output::new();
+        let mut cx = Context { store: &self.store, server: &self.server, stats: &self.stats, now: self.now };
+        if self.unread.is_empty() {
+            while !piece.is_empty()
+                && let Some(place) = self.conn.upload(&mut cx)
+            {
+                let length = place.len().min(piece.len());
+                place[..length].copy_from_slice(&piece[..length]);
+                self.conn.uploaded(length);
+                piece = &piece[length..];
+            }
+        }
+        self.unread.extend_from_slice(piece);
+        while self.ended.is_none() {
+            let progress = self.conn.process(&self.unread, &mut out, &mut cx);
+            self.unread.drain(..progress.consumed);
+            drain(&mut out, &mut self.received);
+            match progress.next {
+                Next::Read => return,
+                Next::Again => self.yields += 1,
+                ended => self.ended = Some(ended),
+            }
+        }
+    }
+}
+
+/// Sends everything, as a socket would that takes up to 1000 bytes at a time.
+fn drain(out: &mut Output, received: &mut Vec<u8>) {
+    while !out.is_empty() {
+        let mut slices = [IoSlice::new(b""); 8];
+        let used = out.slices(&mut slices);
+        let mut sent = 0;
+        for slice in &slices[..used] {
+            let taken = slice.len().min(1000 - sent);
+            received.extend_from_slice(&slice[..taken]);
+            sent += taken;
+        }
+        out.advance(sent);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a conversation on a fresh server answers, which must not depend on how it is cut into pieces: it is held whole, byte
+/// by byte, cut in two at every place, and cut at random places.
+///
+/// # Panics
+/// When a cut changes the answer; the message says where it was.
+pub fn however_cut(settings: &Settings, conversation: &[u8]) -> String {
+    let hold = |cuts: &[usize]| {
+        let mut talk = Talk::with(settings.clone());
+        let mut start = 0;
+        for &cut in cuts {
+            talk.feed(&conversation[start..cut]);
+            start = cut;
+        }
+        talk.feed(&conversation[start..]);
+        text(&talk.received)
+    };
+    let whole = hold(&[]);
+    let every: Vec<usize> = (1..conversation.len()).collect();
+    assert_eq!(hold(&every), whole, "byte by byte");
+    // At most a few hundred cuts: each takes a server of its own.
+    for &cut in every.iter().step_by(every.len() / 100 + 1) {
+        assert_eq!(hold(&[cut]), whole, "cut at {cut}");
+    }
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for seed in 0..20 {
+        let cuts: Vec<usize> = every
+            .iter()
+            .copied()
+            .filter(|_| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random.is_multiple_of(9)
+            })
+            .collect();
+        assert_eq!(hold(&cuts), whole, "random cuts, round {seed}: {cuts:?}");
+    }
+    whole
+}

@@ -1,0 +1,79 @@
+//! How the classic commands are answered.
+
+use crate::protocol::encode::{Body, push_error, push_number};
+use crate::protocol::reply::{Hit, Reply};
+use crate::protocol::request::Key;
+
+/// What ends the replies of `get` and its kin.
+pub const END: &[u8] = b"END\r\n";
+
+/// Spells a reply: a VALUE line, a number, or one of the fixed lines. `noreply` keeps back all but the first and the
+/// output of `stats` and dumps (section 2.2).
+#[inline]
+pub(in crate::protocol) fn encode(
+    out: &mut Vec<u8>,
+    noreply: bool,
+    with_cas: bool,
+    key: Key<'_>,
+    reply: &Reply<'_>,
+) -> Body {
+    match reply {
+        Reply::Hit(Hit { number: Some(number), .. }) => {
+            if !noreply {
+                push_number(out, *number);
+                out.extend_from_slice(b"\r\n");
+            }
+            Body::None
+        }
+        Reply::Hit(hit) => {
+            value_line(out, with_cas, key, hit);
+            Body::Value
+        }
+        Reply::Lines(lines) => {
+            out.extend_from_slice(lines);
+            Body::None
+        }
+        reply => {
+            if !noreply {
+                line(out, reply);
+            }
+            Body::None
+        }
+    }
+}
+
+/// `VALUE <key> <flags> <bytes>[ <cas unique>]`
+fn value_line(out: &mut Vec<u8>, with_cas: bool, key: Key<'_>, hit: &Hit) {
+    out.extend_from_slice(b"VALUE ");
+    out.extend_from_slice(key.bytes());
+    out.push(b' ');
+    push_number(out, hit.flags);
+    out.push(b' ');
+    push_number(out, hit.size);
+    if with_cas {
+        out.push(b' ');
+        push_number(out, hit.cas);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The replies that are the same words whatever was asked.
+pub(in crate::protocol) fn line(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    let line: &[u8] = match reply {
+        Reply::Stored(_) => b"STORED\r\n",
+        Reply::NotStored(_) => b"NOT_STORED\r\n",
+        Reply::Exists(_) => b"EXISTS\r\n",
+        Reply::NotFound(_) => b"NOT_FOUND\r\n",
+        Reply::Deleted => b"DELETED\r\n",
+        Reply::Touched => b"TOUCHED\r\n",
+        Reply::Ok => b"OK\r\n",
+        Reply::Reset => b"RESET\r\n",
+        Reply::Noop => b"MN\r\n",
+        Reply::Version => b"VERSION 1.6.45\r\n",
+        Reply::Lines(lines) => lines,
+        Reply::Error(error) => return push_error(out, error),
+        // A missing key of `get` prints nothing, and neither does what has no classic spelling.
+        Reply::Miss | Reply::Nothing | Reply::Hit(_) | Reply::Inspected(_) => b"",
+    };
+    out.extend_from_slice(line);
+}

@@ -1,0 +1,242 @@
+//! An item being filled: memory that nobody else can see. Becoming visible ([`super::Store::commit`]) takes the draft.
+
+use super::inner::Inner;
+use super::large::{self, order_for, piece_size};
+use super::memory::arena::Owner;
+use super::memory::item::{BODY_HEADER, Chunk, Layout};
+use super::memory::{Kind, Ref, Stable};
+use super::{Exptime, KeyHash, Refused, Shape, Store, classes};
+use crate::clock::Now;
+use crate::sync::{Ordering, lock};
+
+/// An item being filled: nobody else can see it. Dropped without a commit, its memory goes back.
+pub struct Draft {
+    store: Store,
+    owner: Owner,
+    pub(super) hash: KeyHash,
+    layout: Layout,
+    value_len: usize,
+    written: usize,
+    /// Of a large draft: the piece being filled, where in it the next byte goes, and where it ends.
+    piece: Ref,
+    piece_at: usize,
+    piece_end: usize,
+    pub(super) shape: Shape,
+}
+
+impl Draft {
+    /// Takes memory for an item and writes all but its value.
+    pub(super) fn new(store: &Store, key: &[u8], hash: KeyHash, shape: &Shape, now: Now) -> Result<Draft, Refused> {
+        let inner = store.inner();
+        let account = classes::account_size(key.len(), shape.value_len, shape.flags != 0, inner.cas);
+        if account > inner.item_size_max {
+            return Err(Refused::TooLarge);
+        }
+        let mut layout = Layout {
+            key_len: key.len(),
+            value_len: shape.value_len,
+            large: false,
+            flags: shape.flags != 0,
+            wide: shape.chosen_cas.is_some(),
+        };
+        let offset = match inner.classes.class_for(layout.total(), account) {
+            Some(class) => inner.take_chunk(class, layout.total(), now),
+            None => Draft::take_large(inner, &mut layout, shape.value_len, now),
+        }
+        .ok_or(Refused::NoMemory)?;
+        let chunk = Chunk::at(&inner.arena, offset);
+        chunk.set_shape(shape.exptime, &layout);
+        inner.expiry.note(offset, shape.exptime);
+        let end = if layout.large { piece_size(&inner.arena, order_of(&layout)) } else { layout.total() };
+        let mut draft = Draft {
+            store: store.clone(),
+            owner: Owner(chunk.name()),
+            hash,
+            layout,
+            value_len: shape.value_len,
+            written: 0,
+            piece: chunk.name(),
+            piece_at: offset + layout.value_at(),
+            piece_end: offset + end,
+            shape: *shape,
+        };
+        draft.write_parts(offset, key);
+        Ok(draft)
+    }
+
+    fn take_large(inner: &Inner, layout: &mut Layout, value_len: usize, now: Now) -> Option<usize> {
+        layout.large = true;
+        let total = layout.value_at() + value_len;
+        let order = order_for(&inner.arena, total);
+        let offset = inner.take_piece(order, Kind::Draft, now)?;
+        layout.value_len = order as usize;
+        let chunk = Chunk::at(&inner.arena, offset);
+        chunk.large_len().store(u32::try_from(value_len).ok()?, Ordering::Relaxed);
+        chunk.set_large_next(Ref(0));
+        let mut large = lock(&inner.large);
+        large.counts.requested += total as u64;
+        large.counts.total += 1;
+        // In the ring from now on, since it cannot be put there under the stripe; the hand passes drafts by.
+        large.link(&inner.arena, chunk.name());
+        Some(offset)
+    }
+
+    /// Flags, wide CAS and key.
+    fn write_parts(&mut self, offset: usize, key: &[u8]) {
+        let (layout, shape) = (self.layout, self.shape);
+        let arena = &self.store.inner().arena;
+        let from = layout.flags_at();
+        let parts = arena.bytes_mut(offset + from, layout.value_at() - from, &mut self.owner);
+        if layout.flags {
+            parts[..4].copy_from_slice(&shape.flags.to_le_bytes());
+        }
+        if let Some(cas) = shape.chosen_cas {
+            parts[layout.wide_at() - from..][..8].copy_from_slice(&cas.to_le_bytes());
+        }
+        parts[layout.key_at() - from..].copy_from_slice(key);
+    }
+
+    /// Name of the (head) chunk.
+    pub(super) fn name(&self) -> Ref {
+        self.owner.0
+    }
+    /// Whether the item is a large one.
+    pub(super) fn is_large(&self) -> bool {
+        self.layout.large
+    }
+    /// The item's key.
+    pub(super) fn key(&self) -> &[u8] {
+        let arena = &self.store.inner().arena;
+        let offset = arena.offset(self.name());
+        arena.bytes(offset + self.layout.key_at(), self.layout.key_len, Stable::from_guard(self))
+    }
+
+    /// Bytes of the value still to be written.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.value_len - self.written
+    }
+
+    /// The next bytes to fill, never empty while [`Draft::remaining`] is not 0; large values get their memory here, piece by piece.
+    ///
+    /// # Errors
+    /// When no memory can be had for the next piece.
+    pub fn spare(&mut self, now: Now) -> Result<&mut [u8], Refused> {
+        if self.piece_at == self.piece_end && self.remaining() > 0 {
+            self.next_piece(now)?;
+        }
+        let len = self.remaining().min(self.piece_end - self.piece_at);
+        Ok(self.store.inner().arena.bytes_mut(self.piece_at, len, &mut self.owner))
+    }
+
+    fn next_piece(&mut self, now: Now) -> Result<(), Refused> {
+        let inner = self.store.inner();
+        let order = order_for(&inner.arena, self.remaining() + BODY_HEADER);
+        let offset = inner.take_piece(order, Kind::Body, now).ok_or(Refused::NoMemory)?;
+        let piece = Chunk::at(&inner.arena, offset);
+        piece.set_body(self.name(), Ref(0));
+        let before = Chunk::named(&inner.arena, self.piece);
+        if self.piece == self.name() {
+            before.set_large_next(piece.name());
+        } else {
+            before.set_body(self.name(), piece.name());
+        }
+        self.piece = piece.name();
+        self.piece_at = offset + BODY_HEADER;
+        self.piece_end = offset + piece_size(&inner.arena, order);
+        Ok(())
+    }
+
+    /// Says that the first `n` bytes of [`Draft::spare`] have been written.
+    pub fn advance(&mut self, n: usize) {
+        assert!(n <= self.remaining() && n <= self.piece_end - self.piece_at, "no more than was spare");
+        self.written += n;
+        self.piece_at += n;
+    }
+
+    /// Copies as much of `bytes` as still fits.
+    ///
+    /// # Errors
+    /// When no memory can be had for the next piece.
+    pub fn write(&mut self, mut bytes: &[u8], now: Now) -> Result<(), Refused> {
+        while !bytes.is_empty() && self.remaining() > 0 {
+            let spare = self.spare(now)?;
+            let n = spare.len().min(bytes.len());
+            spare[..n].copy_from_slice(&bytes[..n]);
+            self.advance(n);
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Copies what has been written of the value to the end of `out` (append of an uploaded value).
+    pub fn copy_value(&self, out: &mut Vec<u8>) {
+        let arena = &self.store.inner().arena;
+        let chunk = Chunk::named(arena, self.name());
+        let stable = Stable::from_guard(self);
+        if self.layout.large {
+            large::parts(arena, chunk, self.written, |offset, len| {
+                out.extend_from_slice(arena.bytes(offset, len, stable));
+                true
+            });
+        } else {
+            out.extend_from_slice(arena.bytes(chunk.offset + self.layout.value_at(), self.written, stable));
+        }
+    }
+
+    /// Length of the whole value.
+    #[must_use]
+    pub fn value_len(&self) -> usize {
+        self.value_len
+    }
+
+    /// Sets another expiry than the one it was reserved with (`ms I` keeps the old item's).
+    pub fn set_exptime(&mut self, exptime: Exptime) {
+        let inner = self.store.inner();
+        self.shape.exptime = exptime;
+        let chunk = Chunk::named(&inner.arena, self.name());
+        chunk.set_shape(exptime, &self.layout);
+        inner.expiry.note(chunk.offset, exptime);
+    }
+
+    /// Slab class number.
+    #[must_use]
+    pub fn class(&self) -> u32 {
+        let inner = self.store.inner();
+        if self.layout.large { inner.classes.large } else { inner.facts.owner(inner.arena.page_of(self.name())) }
+    }
+
+    /// The chunk is a published item now: the draft must not give it back.
+    pub(super) fn published(mut self) {
+        self.owner.0 = Ref(0);
+    }
+}
+
+fn order_of(layout: &Layout) -> u32 {
+    u32::try_from(layout.value_len).unwrap_or(0)
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.name() == Ref(0) {
+            return;
+        }
+        let inner = self.store.inner();
+        if self.layout.large {
+            let mut large = lock(&inner.large);
+            large.counts.total -= 1;
+            inner.free_large(&mut large, self.name());
+        } else {
+            let class = self.class() as usize - 1;
+            let mut class = lock(&inner.slabs[class]);
+            class.counts.total -= 1;
+            inner.free_small(&mut class, self.name());
+        }
+    }
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft").field("name", &self.name()).field("written", &self.written).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,357 @@
+//! A published item as its visitor sees it: locked, readable, and changeable in what is one word of it.
+
+use super::classes::account_size;
+use super::index::{Locked, Slot};
+use super::inner::Inner;
+use super::large;
+use super::memory::item::{BASE64_KEY, Chunk, FETCHED, Layout, MAIN, PINNED, STALE, TOKEN_SENT};
+use super::memory::{Kind, Ref, Stable, State, intact};
+use super::pins::Unpinned;
+use super::{Exptime, KeyHash, PIN_BYTES, Store};
+use crate::clock::{Now, TICKS_PER_SECOND};
+use crate::sync::Ordering;
+use std::cell::Cell;
+
+/// Hits are recorded at most this often for an item that has proved itself, in ticks: a hot key's line is not written at every hit.
+const RECORD_TICKS: u32 = TICKS_PER_SECOND / 4;
+
+/// A published item, locked: readable, and changeable in what is one word of it.
+pub struct Entry<'s> {
+    store: &'s Store,
+    /// The locked stripe, and the item's slot in it; `None` in a walk, where the class is locked instead.
+    locked: Option<(&'s Locked<'s>, Slot)>,
+    chunk: Chunk<'s>,
+    stable: Stable<'s>,
+    hash: KeyHash,
+    exptime: Exptime,
+    layout: Layout,
+    state: Cell<State>,
+    /// What becomes of the item; its memory is given back when the stripe has been released.
+    doomed: Option<&'s Cell<Fate>>,
+}
+
+/// A value as it can be read under the lock.
+pub enum Value<'s> {
+    /// Below [`PIN_BYTES`]: copy it.
+    Inline(&'s [u8]),
+    /// Larger: it was pinned, and can be read after the lock is gone.
+    Pinned(Pinned),
+}
+
+impl<'s> Entry<'s> {
+    /// The item in a found slot of a locked stripe.
+    pub(super) fn locked(
+        store: &'s Store,
+        locked: &'s Locked<'s>,
+        slot: Slot,
+        name: Ref,
+        hash: KeyHash,
+        stable: Stable<'s>,
+        doomed: &'s Cell<Fate>,
+    ) -> Entry<'s> {
+        let chunk = Chunk::named(&store.inner().arena, name);
+        let (exptime, layout) = chunk.shape();
+        let state = Cell::new(chunk.state());
+        Entry { store, locked: Some((locked, slot)), chunk, stable, hash, exptime, layout, state, doomed: Some(doomed) }
+    }
+
+    /// An item met in a walk; its class (or the large store) is locked.
+    pub(super) fn walked(store: &'s Store, name: Ref, stable: Stable<'s>) -> Entry<'s> {
+        let chunk = Chunk::named(&store.inner().arena, name);
+        let (exptime, layout) = chunk.shape();
+        Entry {
+            store,
+            locked: None,
+            chunk,
+            stable,
+            hash: KeyHash(0),
+            exptime,
+            layout,
+            state: Cell::new(chunk.state()),
+            doomed: None,
+        }
+    }
+
+    fn inner(&self) -> &'s Inner {
+        self.store.inner()
+    }
+
+    /// Length of the value in bytes.
+    #[inline]
+    #[must_use]
+    pub fn value_len(&self) -> usize {
+        if self.layout.large { self.chunk.large_len().load(Ordering::Relaxed) as usize } else { self.layout.value_len }
+    }
+
+    /// The value: borrowed when small, pinned when large.
+    #[inline]
+    pub fn value(&self) -> Value<'s> {
+        let len = self.value_len();
+        if len < PIN_BYTES && !self.layout.large {
+            let bytes = self.inner().arena.bytes(self.chunk.offset + self.layout.value_at(), len, self.stable);
+            return Value::Inline(bytes);
+        }
+        self.inner().pins.pin(self.chunk.name());
+        self.set_state(self.state.get().with(PINNED, true));
+        Value::Pinned(Pinned {
+            store: self.store.clone(),
+            name: self.chunk.name(),
+            hash: self.hash,
+            layout: self.layout,
+            len,
+        })
+    }
+
+    /// Copies the whole value to the end of `out`, whatever its size (append, arithmetic).
+    pub fn copy_value(&self, out: &mut Vec<u8>) {
+        let arena = &self.inner().arena;
+        let mut copy = |offset, len| {
+            out.extend_from_slice(arena.bytes(offset, len, self.stable));
+            true
+        };
+        if self.layout.large {
+            large::parts(arena, self.chunk, self.value_len(), copy);
+        } else {
+            copy(self.chunk.offset + self.layout.value_at(), self.layout.value_len);
+        }
+    }
+
+    /// The key.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &'s [u8] {
+        self.inner().arena.bytes(self.chunk.offset + self.layout.key_at(), self.layout.key_len, self.stable)
+    }
+
+    /// Client flags.
+    #[inline]
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        if !self.layout.flags {
+            return 0;
+        }
+        let bytes = self.inner().arena.bytes(self.chunk.offset + self.layout.flags_at(), 4, self.stable);
+        bytes.try_into().map_or(0, u32::from_le_bytes)
+    }
+
+    /// CAS as clients see it (0 with `-C`).
+    #[inline]
+    #[must_use]
+    pub fn cas(&self) -> u64 {
+        if !self.inner().cas {
+            return 0;
+        }
+        if !self.layout.wide {
+            return self.state.get().sequence();
+        }
+        let bytes = self.inner().arena.bytes(self.chunk.offset + self.layout.wide_at(), 8, self.stable);
+        bytes.try_into().map_or(0, u64::from_le_bytes)
+    }
+
+    /// Changes whenever the item is replaced or changed (touching apart): equal means still the same value. Unlike
+    /// [`Entry::cas`] never chosen by a client and never hidden by `-C`.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.state.get().sequence()
+    }
+
+    /// Expiry.
+    #[inline]
+    #[must_use]
+    pub fn exptime(&self) -> Exptime {
+        self.exptime
+    }
+
+    /// Seconds since the last recorded access.
+    #[inline]
+    #[must_use]
+    pub fn idle_seconds(&self, now: Now) -> u32 {
+        now.ticks_since(self.chunk.time().load(Ordering::Relaxed)) / TICKS_PER_SECOND
+    }
+
+    /// Fetched at least once since stored.
+    #[inline]
+    #[must_use]
+    pub fn fetched(&self) -> bool {
+        self.state.get().has(FETCHED)
+    }
+
+    /// Marked stale by `md I` or `ms I`.
+    #[inline]
+    #[must_use]
+    pub fn stale(&self) -> bool {
+        self.state.get().has(STALE)
+    }
+
+    /// A winning token has been sent since it was stored.
+    #[inline]
+    #[must_use]
+    pub fn token_sent(&self) -> bool {
+        self.state.get().has(TOKEN_SENT)
+    }
+
+    /// Stored with a base64 key.
+    #[inline]
+    #[must_use]
+    pub fn base64_key(&self) -> bool {
+        self.state.get().has(BASE64_KEY)
+    }
+
+    /// Whether it has proved itself (memcached's WARM).
+    #[must_use]
+    pub fn proven(&self) -> bool {
+        self.state.get().has(MAIN)
+    }
+
+    /// Slab class number, from 1.
+    #[must_use]
+    pub fn class(&self) -> u32 {
+        let owner = self.inner().facts.owner(self.inner().arena.page_of(self.chunk.name()));
+        if self.layout.large { self.inner().classes.large } else { owner }
+    }
+
+    /// Item size by memcached's account (section 1.1), for `me`, dumps and `stats sizes`.
+    #[must_use]
+    pub fn account_size(&self) -> usize {
+        account_size(self.layout.key_len, self.value_len(), self.layout.flags, self.inner().cas)
+    }
+
+    /// Whether the value lies in several chunks, which arithmetic refuses.
+    #[must_use]
+    pub fn chunked(&self) -> bool {
+        self.layout.large
+    }
+
+    fn set_state(&self, state: State) {
+        if state != self.state.get() {
+            self.state.set(state);
+            self.chunk.set_state(state);
+        }
+    }
+
+    /// Records an access: marks the item fetched and recently used.
+    #[inline]
+    pub fn bump(&mut self, now: Now) {
+        let proven = self.state.get().with(FETCHED, true).with(MAIN, true);
+        let time = self.chunk.time();
+        if proven != self.state.get() || now.ticks_since(time.load(Ordering::Relaxed)) >= RECORD_TICKS {
+            self.set_state(proven);
+            time.store(now.ticks, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts as recently used without having been fetched (`add` on an existing item).
+    pub fn refresh(&mut self, now: Now) {
+        self.set_state(self.state.get().with(MAIN, true));
+        self.chunk.time().store(now.ticks, Ordering::Relaxed);
+    }
+
+    /// Sets a new expiry in place.
+    pub fn touch(&mut self, exptime: Exptime) {
+        if exptime != self.exptime {
+            self.exptime = exptime;
+            self.chunk.set_shape(exptime, &self.layout);
+            self.inner().expiry.note(self.chunk.offset, exptime);
+        }
+    }
+
+    /// Remembers that a winning token was sent (`W`).
+    pub fn mark_token_sent(&mut self) {
+        self.set_state(self.state.get().with(TOKEN_SENT, true));
+    }
+
+    /// `md I` without `E`: marks stale, clears the token mark, draws a new CAS; in place. `false` when the item carries a CAS that a
+    /// client chose: then it must be stored anew.
+    #[must_use]
+    pub fn mark_stale(&mut self) -> bool {
+        if self.layout.wide {
+            return false;
+        }
+        let state = self.state.get().with(STALE, true).with(TOKEN_SENT, false);
+        self.set_state(state.with_sequence(self.inner().draw()));
+        true
+    }
+
+    /// Removes the item.
+    pub fn remove(self) {
+        let Some((locked, slot)) = self.locked else { return };
+        let name = self.chunk.name();
+        locked.remove(slot, name);
+        if let Some(doomed) = self.doomed {
+            doomed.set(Fate::Gone(self.store.inner().unpublish(name)));
+        }
+    }
+}
+
+/// What a visit did to the item.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Fate {
+    /// It is still there.
+    #[default]
+    Stays,
+    /// It was removed; the name is to be given back, unless a reader holds it.
+    Gone(Option<Ref>),
+}
+
+/// Bytes of a large value that stay readable until this is dropped, even when the item is deleted meanwhile.
+pub struct Pinned {
+    store: Store,
+    name: Ref,
+    hash: KeyHash,
+    layout: Layout,
+    len: usize,
+}
+
+impl Pinned {
+    /// Length of the value in bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The value's bytes from `offset` on, up to the end of the chunk they lie in; empty at the end of the value.
+    #[must_use]
+    pub fn slice_at(&self, offset: usize) -> &[u8] {
+        let arena = &self.store.inner().arena;
+        let stable = Stable::from_guard(self);
+        let chunk = Chunk::named(arena, self.name);
+        if !self.layout.large {
+            let start = offset.min(self.len);
+            return arena.bytes(chunk.offset + self.layout.value_at() + start, self.len - start, stable);
+        }
+        let (mut skip, mut found): (usize, &[u8]) = (offset, &[]);
+        large::parts(arena, chunk, self.len, |at, len| {
+            if skip < len {
+                found = arena.bytes(at + skip, len - skip, stable);
+                return false;
+            }
+            skip -= len;
+            true
+        });
+        found
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let inner = self.store.inner();
+        let locked = inner.index.lock(self.hash);
+        let outcome = inner.pins.unpin(self.name);
+        if outcome == Unpinned::ClearMark {
+            let chunk = Chunk::named(&inner.arena, self.name);
+            debug_assert!(chunk.state().kind() == Kind::Item || !intact(), "a pinned item not deleted is published");
+            chunk.set_state(chunk.state().with(PINNED, false));
+        }
+        drop(locked);
+        if outcome == Unpinned::Free {
+            inner.free(self.name);
+        }
+    }
+}
+
+impl std::fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pinned").field("name", &self.name).field("len", &self.len).finish_non_exhaustive()
+    }
+}

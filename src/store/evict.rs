@@ -1,0 +1,472 @@
+//! Making room: the aged clock of each class, and pages that change hands.
+//!
+//! Each class has a hand that walks its chunks in address order and a threshold. An item's score is the time since its
+//! last recorded access, times [`PROBATION_WEIGHT`] while it has never been hit: newcomers have a third of the others'
+//! time to prove themselves. The first score at or above the threshold is evicted; if the hand meets none among [`LOOKS_MAX`], the best
+//! of them goes. The threshold rises when victims are found at once and falls when they are not, so it follows the age at which
+//! items of the class leave. Hits write two marks and a time; there is no list and no byte of order.
+//!
+//! The threshold times the square root of the chunk size is the class's age. A class that needs memory and is clearly younger
+//! than the oldest one takes a page from it at once: the one of a few whose items are worth least; what is worth keeping
+//! is moved to free chunks of its class first.
+
+use super::inner::Inner;
+use super::large::{self, Large};
+use super::memory::item::{Chunk, FETCHED, MAIN, PINNED, TEMPORARY};
+use super::memory::{Kind, Ref, Stable, State};
+use super::slabs::Class;
+use crate::clock::{Now, TICKS_PER_SECOND};
+use crate::sync::{MutexGuard, Ordering, lock};
+
+/// How many times its idle time an item counts that was never hit.
+const PROBATION_WEIGHT: u32 = 3;
+/// Items the hand looks at before it takes the best it saw.
+const LOOKS_MAX: u32 = 128;
+/// Looks without a find after which the hand goes to another page: items stored at one time lie side by side, and so do
+/// those in use.
+const LOOKS_PER_PAGE: u32 = 16;
+/// Chunks the hand passes at most in one search, whatever they are.
+const STEPS_MAX: u32 = 4096;
+/// The threshold rises when a victim is found within so many looks ...
+const LOOKS_FEW: u32 = 4;
+/// ... and falls when it takes more than this.
+const LOOKS_MANY: u32 = 12;
+/// A class takes pages from one whose age is more than this many quarters of its own.
+const OLDER_QUARTERS: u64 = 5;
+/// Every so many evictions a class compares its age with the others'.
+const COMPARE_EVERY: u64 = 32;
+/// Pages compared before one is emptied.
+const PAGES_COMPARED: usize = 8;
+/// Rounds of search for memory before a store is refused.
+const ROUNDS_MAX: u32 = 64;
+
+impl Inner {
+    /// What an item's idle time counts, in ticks.
+    pub fn score(chunk: Chunk<'_>, state: State, now: Now) -> u32 {
+        let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed));
+        if state.has(MAIN) { idle } else { idle.saturating_mul(PROBATION_WEIGHT) }
+    }
+
+    /// Pages kept free in advance once memory is full: 1 in 64.
+    pub fn reserve_pages(&self) -> u32 {
+        (self.pool.limit_pages(&self.arena) / 64).max(1)
+    }
+
+    /// A chunk of a class, as a draft, for an item of `bytes`: free, carved, from a page of the pool, or by making room.
+    pub fn take_chunk(&self, index: usize, bytes: usize, now: Now) -> Option<usize> {
+        let class = lock(&self.slabs[index]);
+        let (mut class, offset) = self.find_chunk(class, now)?;
+        class.counts.requested += bytes as u64;
+        class.counts.total += 1;
+        Some(offset)
+    }
+
+    fn find_chunk<'a>(&'a self, mut class: MutexGuard<'a, Class>, now: Now) -> Option<(MutexGuard<'a, Class>, usize)> {
+        let index = class.index as usize;
+        if let Some(offset) = class.take(&self.arena, &self.facts) {
+            return Some((class, offset));
+        }
+        for _ in 0..ROUNDS_MAX {
+            let found = self.take_from_pool(&mut class).or_else(|| self.take_expired(&mut class, now));
+            if let Some(offset) = found.or_else(|| self.evict_at_home(&mut class, now)) {
+                return Some((class, offset));
+            }
+            if !self.evict {
+                break;
+            }
+            // Another class's page: because this one is poor or young, or because nothing here can go.
+            drop(class);
+            let stolen = self.steal_page(index, now);
+            class = lock(&self.slabs[index]);
+            if let Some(page) = stolen {
+                self.adopt(&mut class, page);
+            }
+            let found = class.take(&self.arena, &self.facts);
+            if let Some(offset) = found.or_else(|| self.evict_one(&mut class, now)) {
+                return Some((class, offset));
+            }
+        }
+        class.counts.outofmemory += 1;
+        None
+    }
+
+    /// Evicts an item of the class itself, unless it should take memory from another one.
+    fn evict_at_home(&self, class: &mut Class, now: Now) -> Option<usize> {
+        let compare = class.counts.evicted.is_multiple_of(COMPARE_EVERY) && self.page_moves.load(Ordering::Relaxed);
+        if !self.evict || class.pages().is_empty() || compare && self.is_younger(class.index as usize) {
+            return None;
+        }
+        self.evict_one(class, now)
+    }
+
+    fn adopt(&self, class: &mut Class, page: u32) {
+        class.adopt(&self.arena, &self.facts, page);
+        self.show_standing(class);
+    }
+
+    /// A page of the pool: freely while there are more than the reserve, from the reserve only for who has none or is younger.
+    fn take_from_pool(&self, class: &mut Class) -> Option<usize> {
+        let deserves = class.pages().is_empty() || self.is_younger(class.index as usize);
+        let leave = if deserves { 0 } else { self.reserve_pages() };
+        let Some(page) = self.pool.take(&self.arena, leave) else {
+            self.wants_pages.store(true, Ordering::Relaxed);
+            return None;
+        };
+        self.adopt(class, page);
+        class.take(&self.arena, &self.facts)
+    }
+
+    /// Before anything live goes: what has expired in this class, looked for at most once a second.
+    fn take_expired(&self, class: &mut Class, now: Now) -> Option<usize> {
+        if class.swept == now.seconds {
+            return None;
+        }
+        class.swept = now.seconds;
+        for page in class.pages().to_vec() {
+            self.sweep_page(class, page, now);
+        }
+        class.take(&self.arena, &self.facts)
+    }
+
+    /// Whether some other class is clearly older than this one.
+    fn is_younger(&self, index: usize) -> bool {
+        let own = self.standings[index].age.load(Ordering::Relaxed);
+        self.oldest(index).is_some_and(|(_, age)| age * 4 > own * OLDER_QUARTERS && age > 0)
+    }
+
+    /// The oldest class with pages other than `except` (the last number is the large store); of equals the one with the most pages.
+    fn oldest(&self, except: usize) -> Option<(usize, u64)> {
+        let others = self.standings.iter().enumerate().filter(|&(other, _)| other != except);
+        let rated = others.map(|(other, standing)| {
+            (standing.age.load(Ordering::Relaxed), standing.pages.load(Ordering::Relaxed), other)
+        });
+        rated.filter(|&(_, pages, _)| pages > 0).max().map(|(age, _, other)| (other, age))
+    }
+
+    /// Evicts one item of a class; its chunk is the caller's, as a draft.
+    pub fn evict_one(&self, class: &mut Class, now: Now) -> Option<usize> {
+        if class.threshold == 0 {
+            self.sample_age(class, now);
+        }
+        let mut best: Option<(u32, usize)> = None;
+        let mut looks = 0;
+        for _ in 0..STEPS_MAX {
+            let Some(offset) = class.advance_hand(&self.arena) else {
+                if class.pages().is_empty() { break } else { continue }
+            };
+            let chunk = Chunk::at(&self.arena, offset);
+            let state = chunk.state();
+            if state.kind() != Kind::Item {
+                continue;
+            }
+            if state.has(PINNED) {
+                class.counts.reflocked += 1;
+                continue;
+            }
+            if self.is_over(chunk, state, now) {
+                if self.take_small(class, offset) {
+                    class.counts.reclaimed += 1;
+                    class.counts.expired_unfetched += u64::from(!state.has(FETCHED));
+                    return Some(offset);
+                }
+                continue;
+            }
+            if state.has(TEMPORARY) {
+                continue;
+            }
+            looks += 1;
+            let score = Inner::score(chunk, state, now);
+            if score >= class.threshold.max(1) && self.evict_this(class, offset, state, now) {
+                if looks <= LOOKS_FEW {
+                    class.threshold = class.threshold.saturating_add(class.threshold / 64 + 1);
+                } else if looks > LOOKS_MANY {
+                    class.threshold -= class.threshold / 64;
+                }
+                return Some(offset);
+            }
+            if best.is_none_or(|(other, _)| score > other) {
+                best = Some((score, offset));
+            }
+            if looks == LOOKS_MAX {
+                break;
+            }
+            if looks % LOOKS_PER_PAGE == 0 {
+                class.leave_page(&self.arena);
+            }
+        }
+        let (score, offset) = best?;
+        class.threshold = class.threshold - class.threshold / 16 - u32::from(class.threshold > score);
+        let state = Chunk::at(&self.arena, offset).state();
+        (state.kind() == Kind::Item && self.evict_this(class, offset, state, now)).then_some(offset)
+    }
+
+    /// Whether the item in a chunk has expired or been flushed.
+    pub fn is_over(&self, chunk: Chunk<'_>, state: State, now: Now) -> bool {
+        Inner::expired(chunk.shape().0, now) || self.is_flushed(state)
+    }
+
+    /// Takes an item out of the index and its bytes off the class's account.
+    pub fn take_small(&self, class: &mut Class, offset: usize) -> bool {
+        let chunk = Chunk::at(&self.arena, offset);
+        let size = chunk.shape().1.total() as u64;
+        let taken = self.take_item(chunk.name(), Stable::from_guard(&*class));
+        if taken {
+            class.counts.requested -= size;
+        }
+        taken
+    }
+
+    fn evict_this(&self, class: &mut Class, offset: usize, state: State, now: Now) -> bool {
+        let chunk = Chunk::at(&self.arena, offset);
+        let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed)) / TICKS_PER_SECOND;
+        let mortal = chunk.shape().0 != 0;
+        if !self.take_small(class, offset) {
+            class.counts.reflocked += 1;
+            return false;
+        }
+        count_eviction(&mut class.counts, state, mortal, idle);
+        class.evicting = true;
+        self.show_standing(class);
+        true
+    }
+
+    /// Empties a page of the oldest other class and takes it; the pool's account of pages in use does not change.
+    pub fn steal_page(&self, index: usize, now: Now) -> Option<u32> {
+        let (victim, _) = self.oldest(index)?;
+        let emptied = if victim == self.slabs.len() {
+            self.empty_large_page(&mut lock(&self.large), now)
+        } else {
+            self.empty_some_page(&mut lock(&self.slabs[victim]), now)
+        };
+        if !emptied {
+            return None;
+        }
+        self.pages_moved.fetch_add(1, Ordering::Relaxed);
+        self.pool.take(&self.arena, 0)
+    }
+
+    /// Empties the least worthy of a few pages of a class and gives it to the pool.
+    pub fn empty_some_page(&self, class: &mut Class, now: Now) -> bool {
+        let Some(page) = self.least_worthy_page(class, now) else { return false };
+        self.empty_page(class, page, now)
+    }
+
+    fn least_worthy_page(&self, class: &mut Class, now: Now) -> Option<u32> {
+        let pages = class.pages();
+        let start = now.ticks as usize % pages.len().max(1);
+        let candidates = pages.iter().cycle().skip(start).take(PAGES_COMPARED.min(pages.len()));
+        candidates.filter_map(|&page| Some((self.worth(class, page, now)?, page))).min().map(|(_, page)| page)
+    }
+
+    /// How many of a sample of a page's chunks hold items worth keeping; `None` when one of its chunks cannot be emptied.
+    fn worth(&self, class: &Class, page: u32, now: Now) -> Option<u32> {
+        let carved = self.arena.geometry(page).carved;
+        let every = carved / 64 + 1;
+        let mut worth = 0;
+        for number in 0..carved {
+            let chunk = Chunk::at(&self.arena, class.chunk_offset(&self.arena, page, number));
+            let state = chunk.state();
+            match state.kind() {
+                Kind::Draft => return None,
+                Kind::Item if state.has(PINNED) || state.has(TEMPORARY) => return None,
+                Kind::Item if number % every == 0 => {
+                    worth += u32::from(Inner::score(chunk, state, now) < class.threshold) + 1;
+                }
+                _ => {}
+            }
+        }
+        Some(worth)
+    }
+
+    /// Empties a page: what is worth keeping moves to free chunks of the class, the rest goes.
+    pub fn empty_page(&self, class: &mut Class, page: u32, now: Now) -> bool {
+        class.set_draining(&self.facts, page, true);
+        let carved = self.arena.geometry(page).carved;
+        for number in 0..carved {
+            let offset = class.chunk_offset(&self.arena, page, number);
+            let chunk = Chunk::at(&self.arena, offset);
+            let state = chunk.state();
+            if state.kind() != Kind::Item {
+                continue;
+            }
+            let over = self.is_over(chunk, state, now);
+            let keep = !over && (state.has(MAIN) && Inner::score(chunk, state, now) < class.threshold);
+            let gone = if keep && let Some(target) = class.take(&self.arena, &self.facts) {
+                self.rescue(class, offset, target)
+            } else if over {
+                class.counts.reclaimed += 1;
+                self.take_small(class, offset)
+            } else if self.evict {
+                self.evict_this(class, offset, state, now)
+            } else {
+                false
+            };
+            if gone && let Some(page) = class.give(&self.arena, &self.facts, offset) {
+                self.pool.give(&self.arena, page);
+                self.show_standing(class);
+                return true;
+            }
+        }
+        class.set_draining(&self.facts, page, false);
+        false
+    }
+
+    /// Copies an item to another chunk of its class and leaves a draft in the old one. If the item cannot be moved the new
+    /// chunk goes back.
+    fn rescue(&self, class: &mut Class, from: usize, to: usize) -> bool {
+        let source = Chunk::at(&self.arena, from);
+        let target = Chunk::at(&self.arena, to);
+        let stable = Stable::from_guard(&*class);
+        let hash = self.hash_of(source.name(), stable);
+        let locked = self.index.lock(hash);
+        let found = locked.find(|other, _| other == source.name());
+        let state = source.state();
+        let (exptime, layout) = source.shape();
+        target.set_shape(exptime, &layout);
+        if let Some((slot, _)) = found
+            && !state.has(PINNED)
+        {
+            self.arena.copy_to_private(from + 20, to + 20, layout.total() - 20, locked.stable());
+            target.time().store(source.time().load(Ordering::Relaxed), Ordering::Relaxed);
+            self.expiry.note(to, exptime);
+            // Both carry one sequence number until the old one is unpublished: a scan takes either.
+            target.set_state(state);
+            locked.replace(slot, source.name(), target.name());
+            source.set_state(State::of(Kind::Draft));
+            self.rescues.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        drop(locked);
+        class.counts.requested += layout.total() as u64;
+        self.free_small(class, target.name());
+        false
+    }
+
+    /// A piece for a large item.
+    pub fn take_piece(&self, order: u32, kind: Kind, now: Now) -> Option<usize> {
+        let large_index = self.slabs.len();
+        for _ in 0..ROUNDS_MAX {
+            let mut large = lock(&self.large);
+            if let Some(offset) = large.take(&self.arena, order, kind) {
+                return Some(offset);
+            }
+            let deserves = large.pages() == 0 || self.is_younger(large_index);
+            let leave = if deserves { 0 } else { self.reserve_pages() };
+            if let Some(page) = self.pool.take(&self.arena, leave) {
+                self.adopt_large(&mut large, page);
+                continue;
+            }
+            self.wants_pages.store(true, Ordering::Relaxed);
+            if !self.evict {
+                break;
+            }
+            if !deserves && self.evict_large(&mut large, now) {
+                continue;
+            }
+            drop(large);
+            if let Some(page) = self.steal_page(large_index, now) {
+                self.adopt_large(&mut lock(&self.large), page);
+            } else if !self.evict_large(&mut lock(&self.large), now) {
+                break;
+            }
+        }
+        lock(&self.large).counts.outofmemory += 1;
+        None
+    }
+
+    fn adopt_large(&self, large: &mut Large, page: u32) {
+        large.adopt(&self.arena, &self.facts, page);
+        self.show_large_standing(large);
+    }
+
+    /// Evicts one large item, by the same rule as in a class.
+    pub fn evict_large(&self, large: &mut MutexGuard<'_, Large>, now: Now) -> bool {
+        let mut best: Option<(u32, Ref)> = None;
+        for look in 0..LOOKS_MAX.min(u32::try_from(large.items()).unwrap_or(LOOKS_MAX)) {
+            let Some(head) = large.advance_hand() else { break };
+            let chunk = Chunk::named(&self.arena, head);
+            let state = chunk.state();
+            if state.kind() != Kind::Item || state.has(PINNED) {
+                continue;
+            }
+            let over = self.is_over(chunk, state, now);
+            let score = if over { u32::MAX } else { Inner::score(chunk, state, now) };
+            if state.has(TEMPORARY) && !over {
+                continue;
+            }
+            if best.is_none_or(|(other, _)| score > other) {
+                best = Some((score, head));
+            }
+            if score >= large.threshold {
+                if look < LOOKS_FEW && !over {
+                    large.threshold = large.threshold.saturating_add(large.threshold / 64 + 1);
+                }
+                break;
+            }
+        }
+        let Some((score, head)) = best else { return false };
+        if score < large.threshold {
+            large.threshold = large.threshold - large.threshold / 16 - 1;
+        }
+        self.drop_large(large, head, now)
+    }
+
+    /// Takes a large item out and gives its memory back, counting it as evicted or reclaimed.
+    pub fn drop_large(&self, large: &mut MutexGuard<'_, Large>, head: Ref, now: Now) -> bool {
+        let chunk = Chunk::named(&self.arena, head);
+        let state = chunk.state();
+        let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed)) / TICKS_PER_SECOND;
+        let (over, mortal) = (self.is_over(chunk, state, now), chunk.shape().0 != 0);
+        if state.kind() != Kind::Item || !self.take_item(head, Stable::from_guard(&**large)) {
+            large.counts.reflocked += 1;
+            return false;
+        }
+        if over {
+            large.counts.reclaimed += 1;
+            large.counts.expired_unfetched += u64::from(!state.has(FETCHED));
+        } else {
+            count_eviction(&mut large.counts, state, mortal, idle);
+            large.evicting = true;
+        }
+        self.free_large(large, head);
+        true
+    }
+
+    /// Drops the items that have pieces in the emptiest page of the large store, until some page is free.
+    pub fn empty_large_page(&self, large: &mut MutexGuard<'_, Large>, now: Now) -> bool {
+        let before = large.pages();
+        for head in self.heads_in_emptiest(large) {
+            self.drop_large(large, head, now);
+            if large.pages() < before {
+                return true;
+            }
+        }
+        while large.pages() >= before {
+            if !self.evict_large(large, now) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Owners of the pieces in the emptiest page: found by walking all items' chains would be slow, so by the ring's heads that lie there.
+    fn heads_in_emptiest(&self, large: &Large) -> Vec<Ref> {
+        let Some(page) = large.emptiest() else { return Vec::new() };
+        let mut heads = self.arena.heads(page);
+        let mut names = Vec::new();
+        while heads != 0 {
+            let block = heads.trailing_zeros() as usize;
+            heads &= heads - 1;
+            names.push(self.arena.name(self.arena.page_offset(page) + block * large::block_size(&self.arena)));
+        }
+        names
+    }
+}
+
+fn count_eviction(counts: &mut super::slabs::Counts, state: State, mortal: bool, idle_seconds: u32) {
+    counts.evicted += 1;
+    counts.evicted_nonzero += u64::from(mortal);
+    counts.evicted_time = idle_seconds;
+    counts.evicted_unfetched += u64::from(!state.has(FETCHED));
+    counts.evicted_active += u64::from(state.has(FETCHED) && idle_seconds < 60);
+}

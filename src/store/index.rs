@@ -1,0 +1,657 @@
+//! The index: from a key's hash to the item's [`Ref`], in 64-byte buckets.
+//!
+//! A bucket is eight words: three of tags (ten 16-bit lanes, a lane that counts entries living elsewhere, a spare one), five of
+//! handles (ten 32-bit references). [`GROUPS`] buckets make a *plane*, 8 to 16 planes a *segment*. Hash bits choose
+//! segment, group and tag; the plane is `tag * planes / 2^15`, so that a segment can be given one more plane by
+//! looking at the tags alone. When all segments have 16 planes each is split into two of 8 (linear hashing);
+//! only that step needs the keys. The index grows by one step of one segment at a time, so it is never there twice and
+//! nobody waits for more than one step.
+//!
+//! A full bucket puts entries into its *alternate*: another group of the same plane, within the same octet of groups. If that
+//! is full too, one entry is moved to its own alternate; if that fails the entry goes to the stash, a short
+//! list. Simulated at 85 % fill: 8 % of the entries live in alternates, 2 in 100,000 in the stash.
+//!
+//! An octet of groups of a segment is guarded by one spin lock, the *stripe*: home, alternate and all whom they can displace are
+//! behind the same lock. After taking it one looks again at the growth state: if it put the key elsewhere meanwhile, one starts over.
+
+use super::memory::{Ref, Stable, Words32, Words64};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, lock, spin_hint};
+
+/// A key's keyed hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyHash(pub u64);
+
+/// Buckets of a plane.
+#[cfg(not(loom))]
+const GROUPS: usize = 32;
+#[cfg(loom)]
+const GROUPS: usize = 8;
+/// Groups behind one stripe.
+const OCTET: usize = 8;
+const STRIPES: usize = GROUPS / OCTET;
+/// Planes of a segment: the least, and the most at which it is split.
+#[cfg(not(loom))]
+const PLANES_MIN: u32 = 8;
+#[cfg(loom)]
+const PLANES_MIN: u32 = 1;
+const PLANES_MAX: u32 = 2 * PLANES_MIN;
+/// Entries of a bucket.
+const SLOTS: usize = 10;
+const BUCKET_WORDS: usize = 8;
+/// Words of lock memory per segment: a cache line, one lock and one count for each stripe.
+const LOCK_WORDS: usize = 16;
+/// Segments at the start: 16 of 8 planes, 40,960 slots in 256 KiB of which only what is used is taken.
+#[cfg(not(loom))]
+const FIRST_ROUND: u32 = 4;
+#[cfg(loom)]
+const FIRST_ROUND: u32 = 0;
+/// A phase of growth begins when the buckets that it will relieve are this full (in 1/1000) and is over when they have
+/// reached the second figure. Below: wasted memory; above: more entries outside of their home.
+const FILL: (u64, u64) = (800, 870);
+/// The same for splitting, which takes no memory and only prepares the next phase.
+const FILL_SPLIT: (u64, u64) = (700, 800);
+/// Stripe counts are added up in steps of this many entries.
+const COUNT_STEP: u32 = 32;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Index {
+    /// Growth state, see [`Growth`].
+    growth: AtomicU64,
+    buckets: Words64,
+    locks: Words32,
+    /// Entries, counted in steps of [`COUNT_STEP`] per stripe: what growth goes by.
+    entries: AtomicU64,
+    segments_max: usize,
+    stash: Mutex<Vec<(KeyHash, Ref)>>,
+    stashed: AtomicUsize,
+    /// Held by who grows; scratch space of a step.
+    grower: Mutex<Vec<Moved>>,
+}
+
+/// How far the index has grown: `2^round` segments, of which those before `next` have `planes + 1` planes and
+/// the others `planes`; at 16 planes, those before `next` are split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Growth {
+    round: u32,
+    planes: u32,
+    next: usize,
+}
+
+impl Growth {
+    fn pack(self) -> u64 {
+        (self.next as u64) << 16 | u64::from(self.planes) << 8 | u64::from(self.round)
+    }
+    fn unpack(word: u64) -> Growth {
+        #[expect(clippy::cast_possible_truncation, reason = "packed above")]
+        Growth { round: (word & 0xff) as u32, planes: (word >> 8 & 0xff) as u32, next: (word >> 16) as usize }
+    }
+    fn segments(self) -> usize {
+        1 << self.round
+    }
+    /// The state after one more step.
+    fn advanced(self) -> Growth {
+        let next = self.next + 1;
+        if next < self.segments() {
+            Growth { next, ..self }
+        } else if self.planes < PLANES_MAX {
+            Growth { planes: self.planes + 1, next: 0, ..self }
+        } else {
+            Growth { round: self.round + 1, planes: PLANES_MIN, next: 0 }
+        }
+    }
+    /// Planes in use over all segments.
+    fn planes_total(self) -> u64 {
+        let base = u64::from(self.planes) * self.segments() as u64;
+        if self.planes == PLANES_MAX { base } else { base + self.next as u64 }
+    }
+    /// Segment, its planes, and the segment number that its planes beyond the eighth belong to in the next round.
+    fn segment_of(self, hash: KeyHash) -> (usize, u32) {
+        let low = usize::try_from(hash.0 & 0xffff_ffff).unwrap_or(0);
+        let segment = low & (self.segments() - 1);
+        if segment >= self.next {
+            (segment, self.planes)
+        } else if self.planes < PLANES_MAX {
+            (segment, self.planes + 1)
+        } else {
+            (low & (2 * self.segments() - 1), PLANES_MIN)
+        }
+    }
+    /// Number of the first bucket of a plane of a segment.
+    fn plane(self, segment: usize, plane: u32) -> usize {
+        let least = PLANES_MIN as usize;
+        let plane = plane as usize;
+        let number =
+            if plane < least { segment * least + plane } else { (segment + self.segments()) * least + plane - least };
+        number * GROUPS
+    }
+}
+
+/// Where a key belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    stripe: usize,
+    home: usize,
+    alternate: usize,
+    /// 15 bits, not 0, shifted left by one; the lowest bit says "lives in its alternate".
+    tag: u16,
+}
+
+/// An entry on its way from one arrangement of a segment to the next.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    tag: u16,
+    home_group: u16,
+    name: Ref,
+}
+
+/// Where a found entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// In a bucket; the flag says that it is not the key's home.
+    Bucket(usize, usize, bool),
+    /// In the stash.
+    Stash,
+}
+
+fn tag_of(hash: KeyHash) -> u16 {
+    let tag = (hash.0 >> 48) as u16 & 0xfffe;
+    if tag == 0 { 2 } else { tag }
+}
+
+fn group_of(hash: KeyHash) -> usize {
+    usize::try_from(hash.0 >> 40 & (GROUPS as u64 - 1)).unwrap_or(0)
+}
+
+/// The group of the alternate: another one of the same octet.
+fn alternate_group(group: usize, tag: u16) -> usize {
+    group ^ (1 + usize::from(tag >> 1) % (OCTET - 1))
+}
+
+fn plane_of(tag: u16, planes: u32) -> u32 {
+    (u32::from(tag >> 1) * planes) >> 15
+}
+
+/// Lanes of `word` that equal `lane`, as a mask of bits 15, 31, 47, 63. Exact.
+fn lanes_equal(word: u64, lane: u16) -> u64 {
+    const LOW: u64 = 0x7fff_7fff_7fff_7fff;
+    let difference = word ^ (u64::from(lane) * 0x0001_0001_0001_0001);
+    !(((difference & LOW) + LOW) | difference | LOW)
+}
+
+/// A locked stripe, and where in it the key belongs. Unlocked on drop.
+pub struct Locked<'i> {
+    index: &'i Index,
+    place: Place,
+    hash: KeyHash,
+}
+
+impl Index {
+    /// An empty index for at most `items_max` items.
+    ///
+    /// # Errors
+    /// When the address range cannot be had.
+    pub fn new(items_max: u64) -> Result<Index, String> {
+        let slots_per_segment = (PLANES_MIN as usize * GROUPS * SLOTS) as u64;
+        let segments_max =
+            usize::try_from((items_max * 3 / 2 / slots_per_segment).next_power_of_two().max(2 << FIRST_ROUND))
+                .map_err(|_| "too many items for the index")?;
+        let said = |error| format!("cannot reserve the index: {error}");
+        let planes_max = segments_max * PLANES_MIN as usize;
+        Ok(Index {
+            growth: AtomicU64::new(Growth { round: FIRST_ROUND, planes: PLANES_MIN, next: 0 }.pack()),
+            buckets: Words64::new(planes_max * GROUPS * BUCKET_WORDS).map_err(said)?,
+            locks: Words32::new(segments_max * LOCK_WORDS).map_err(said)?,
+            entries: AtomicU64::new(0),
+            segments_max,
+            stash: Mutex::new(Vec::new()),
+            stashed: AtomicUsize::new(0),
+            grower: Mutex::new(Vec::new()),
+        })
+    }
+
+    fn growth(&self) -> Growth {
+        Growth::unpack(self.growth.load(Ordering::Acquire))
+    }
+
+    fn place(growth: Growth, hash: KeyHash) -> (Place, u32) {
+        let (segment, planes) = growth.segment_of(hash);
+        let (group, tag) = (group_of(hash), tag_of(hash));
+        let plane = growth.plane(segment, plane_of(tag, planes));
+        let place = Place {
+            stripe: segment * LOCK_WORDS + group / OCTET * (LOCK_WORDS / STRIPES),
+            home: plane + group,
+            alternate: plane + alternate_group(group, tag),
+            tag,
+        };
+        (place, planes)
+    }
+
+    /// Locks the stripe of a key.
+    #[inline]
+    pub fn lock(&self, hash: KeyHash) -> Locked<'_> {
+        let mut growth = self.growth();
+        loop {
+            let (place, planes) = Index::place(growth, hash);
+            self.lock_stripe(place.stripe);
+            let locked = Locked { index: self, place, hash };
+            let meanwhile = self.growth();
+            if meanwhile == growth || Index::place(meanwhile, hash) == (place, planes) {
+                return locked;
+            }
+            drop(locked);
+            growth = meanwhile;
+        }
+    }
+
+    #[inline]
+    fn lock_stripe(&self, stripe: usize) {
+        let word = self.locks.at(stripe);
+        let mut turns = 0;
+        while word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            while word.load(Ordering::Relaxed) != 0 {
+                spin_hint(turns);
+                turns = turns.wrapping_add(1);
+            }
+        }
+    }
+
+    fn unlock_stripe(&self, stripe: usize) {
+        self.locks.at(stripe).store(0, Ordering::Release);
+    }
+
+    /// Starts loading a key's bucket.
+    #[inline]
+    pub fn prefetch(&self, hash: KeyHash) {
+        let (place, _) = Index::place(self.growth(), hash);
+        self.buckets.prefetch(place.home * BUCKET_WORDS);
+    }
+
+    /// A guess, without the lock, at what [`Locked::find`] would find: for prefetching only.
+    #[inline]
+    pub fn peek(&self, hash: KeyHash) -> Option<Ref> {
+        let (place, _) = Index::place(self.growth(), hash);
+        let slot = self.matches(place.home, place.tag).next()?;
+        Some(self.handle(place.home, slot))
+    }
+
+    #[inline]
+    fn word(&self, bucket: usize, word: usize) -> &AtomicU64 {
+        self.buckets.at(bucket * BUCKET_WORDS + word)
+    }
+
+    /// Slots of a bucket whose lane is `lane`, ascending.
+    #[inline]
+    fn matches(&self, bucket: usize, lane: u16) -> SlotSet {
+        let equal = |word| lanes_equal(self.word(bucket, word).load(Ordering::Relaxed), lane);
+        // One bit per lane: bits 15, 31, 47, 63 of each word become bits 0..12.
+        let gather = |mask: u64| (mask >> 15 & 1) | (mask >> 30 & 2) | (mask >> 45 & 4) | (mask >> 60 & 8);
+        let set = gather(equal(0)) | gather(equal(1)) << 4 | gather(equal(2) & 0xffff_ffff) << 8;
+        SlotSet(set)
+    }
+
+    #[inline]
+    fn handle(&self, bucket: usize, slot: usize) -> Ref {
+        let word = self.word(bucket, 3 + slot / 2).load(Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "one half of a word")]
+        Ref((word >> (32 * (slot % 2))) as u32)
+    }
+
+    /// Writes one entry; the stripe is locked.
+    fn set(&self, bucket: usize, slot: usize, lane: u16, name: Ref) {
+        let tags = self.word(bucket, slot / 4);
+        let shift = 16 * (slot % 4);
+        tags.store(tags.load(Ordering::Relaxed) & !(0xffff << shift) | u64::from(lane) << shift, Ordering::Relaxed);
+        let handles = self.word(bucket, 3 + slot / 2);
+        let shift = 32 * (slot % 2);
+        let cleared = handles.load(Ordering::Relaxed) & !(0xffff_ffff << shift);
+        handles.store(cleared | u64::from(name.0) << shift, Ordering::Relaxed);
+    }
+
+    /// How many entries whose home is this bucket live elsewhere.
+    #[inline]
+    fn away(&self, bucket: usize) -> u64 {
+        self.word(bucket, 2).load(Ordering::Relaxed) >> 32 & 0xffff
+    }
+
+    fn add_away(&self, bucket: usize, change: i64) {
+        let word = self.word(bucket, 2);
+        let count = self.away(bucket).wrapping_add_signed(change);
+        debug_assert!(count < 1 << 15, "entries away from home never go below none");
+        word.store(word.load(Ordering::Relaxed) & !(0xffff << 32) | count << 32, Ordering::Relaxed);
+    }
+
+    /// Puts an entry into the home bucket, the alternate, or by moving one other entry; false when all of that is full.
+    fn put(&self, place: &Place, name: Ref) -> bool {
+        if let Some(slot) = self.matches(place.home, 0).next() {
+            self.set(place.home, slot, place.tag, name);
+            return true;
+        }
+        if let Some(slot) = self.matches(place.alternate, 0).next() {
+            self.set(place.alternate, slot, place.tag | 1, name);
+            self.add_away(place.home, 1);
+            return true;
+        }
+        self.displace(place, name)
+    }
+
+    /// Moves one entry of the full home bucket to its own other bucket and takes its slot.
+    fn displace(&self, place: &Place, name: Ref) -> bool {
+        let (plane, group) = (place.home - place.home % GROUPS, place.home % GROUPS);
+        for slot in 0..SLOTS {
+            let lane = (self.word(place.home, slot / 4).load(Ordering::Relaxed) >> (16 * (slot % 4)) & 0xffff) as u16;
+            let other = plane + alternate_group(group, lane);
+            let Some(free) = self.matches(other, 0).next() else { continue };
+            self.set(other, free, lane ^ 1, self.handle(place.home, slot));
+            if lane & 1 == 0 {
+                self.add_away(place.home, 1);
+            } else {
+                self.add_away(other, -1);
+            }
+            self.set(place.home, slot, place.tag, name);
+            return true;
+        }
+        false
+    }
+
+    /// Entries in the index. Exact while nobody changes it.
+    pub fn len(&self) -> u64 {
+        let growth = self.growth();
+        let segments = if growth.planes == PLANES_MAX { growth.segments() + growth.next } else { growth.segments() };
+        let stripes = (0..segments * STRIPES).map(|stripe| self.stripe_count(stripe));
+        stripes.map(|count| u64::from(count.load(Ordering::Relaxed))).sum()
+    }
+
+    fn stripe_count(&self, stripe: usize) -> &AtomicU32 {
+        self.locks.at(stripe * (LOCK_WORDS / STRIPES) + 1)
+    }
+
+    /// Bytes of memory that the index has touched, locks included.
+    pub fn bytes(&self) -> u64 {
+        let planes = self.growth().planes_total();
+        planes * (GROUPS * BUCKET_WORDS * 8) as u64 + self.growth().segments() as u64 * LOCK_WORDS as u64 * 4
+    }
+
+    /// log2 of the number of buckets, rounded up: memcached's `hash_power_level`.
+    pub fn power_level(&self) -> u64 {
+        u64::from((self.growth().planes_total() * GROUPS as u64).next_power_of_two().trailing_zeros())
+    }
+
+    /// Whether the index is too full and [`Index::grow`] should be called.
+    #[inline]
+    pub fn wants_to_grow(&self) -> bool {
+        let growth = self.growth();
+        let entries = self.entries.load(Ordering::Relaxed) + growth.segments() as u64 * u64::from(COUNT_STEP) * 2;
+        let slots = growth.segments() as u64 * u64::from(growth.planes) * (GROUPS * SLOTS) as u64;
+        // Fill of the segments that still wait in this phase, in 1/1000, against the fill at which its next one is due.
+        let fill = entries * 1000 / slots;
+        let (first, last) = if growth.planes == PLANES_MAX { FILL_SPLIT } else { FILL };
+        fill > first && (fill - first) * growth.segments() as u64 >= (last - first) * growth.next as u64
+    }
+
+    /// Grows by one step unless somebody else is doing so: one segment gets a plane more, or is split. `hash_of` tells an
+    /// item's hash; it is called with the segment locked, only when splitting (or for the stash).
+    pub fn grow(&self, hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash) {
+        let Ok(mut scratch) = self.grower.try_lock() else { return };
+        let growth = self.growth();
+        let segment = growth.next;
+        if growth.planes == PLANES_MAX && growth.segments() * 2 > self.segments_max {
+            return;
+        }
+        let split = growth.planes == PLANES_MAX;
+        for stripe in 0..STRIPES {
+            self.lock_stripe(segment * LOCK_WORDS + stripe * (LOCK_WORDS / STRIPES));
+        }
+        self.gather(growth, segment, &mut scratch);
+        self.gather_stashed(growth, segment, &mut scratch);
+        let after = growth.advanced();
+        if split {
+            self.redistribute_split(growth, after, &scratch, hash_of);
+        } else {
+            for moved in scratch.iter() {
+                let plane = growth.plane(segment, plane_of(moved.tag, growth.planes + 1));
+                self.put_moved(plane, moved, hash_of);
+            }
+        }
+        scratch.clear();
+        self.growth.store(after.pack(), Ordering::Release);
+        for stripe in 0..STRIPES {
+            self.unlock_stripe(segment * LOCK_WORDS + stripe * (LOCK_WORDS / STRIPES));
+        }
+    }
+
+    /// Takes all entries out of the buckets of a segment.
+    fn gather(&self, growth: Growth, segment: usize, scratch: &mut Vec<Moved>) {
+        for plane in 0..growth.planes {
+            let first = growth.plane(segment, plane);
+            for group in 0..GROUPS {
+                let bucket = first + group;
+                for slot in 0..SLOTS {
+                    let lane =
+                        (self.word(bucket, slot / 4).load(Ordering::Relaxed) >> (16 * (slot % 4)) & 0xffff) as u16;
+                    if lane == 0 {
+                        continue;
+                    }
+                    let home = if lane & 1 == 0 { group } else { alternate_group(group, lane) };
+                    let moved = Moved { tag: lane & !1, home_group: home as u16, name: self.handle(bucket, slot) };
+                    scratch.push(moved);
+                }
+                for word in 0..BUCKET_WORDS {
+                    self.word(bucket, word).store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn put_moved(&self, plane: usize, moved: &Moved, hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash) {
+        let home_group = usize::from(moved.home_group);
+        let place = Place {
+            stripe: 0,
+            home: plane + home_group,
+            alternate: plane + alternate_group(home_group, moved.tag),
+            tag: moved.tag,
+        };
+        if !self.put(&place, moved.name) {
+            let hash = hash_of(moved.name, Stable::from_guard(self));
+            self.stash_entry(&place, hash, moved.name);
+        }
+    }
+
+    /// Splits: each entry goes where its key belongs from now on.
+    fn redistribute_split(
+        &self,
+        growth: Growth,
+        after: Growth,
+        scratch: &[Moved],
+        hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash,
+    ) {
+        let segment = growth.next;
+        let other = segment + growth.segments();
+        for moved in scratch {
+            let hash = hash_of(moved.name, Stable::from_guard(self));
+            let goes = hash.0 & 0xffff_ffff & growth.segments() as u64 != 0;
+            let target = if goes { other } else { segment };
+            if goes {
+                let stripe = usize::from(moved.home_group) / OCTET;
+                self.count_moved(segment * STRIPES + stripe, other * STRIPES + stripe);
+            }
+            // Eight planes lie where the next round has them, whichever round counts.
+            let plane = after.plane(target, plane_of(moved.tag, PLANES_MIN));
+            self.put_moved(plane, moved, hash_of);
+        }
+    }
+
+    /// One entry less in one stripe, one more in another.
+    fn count_moved(&self, source: usize, target: usize) {
+        self.count_less(self.stripe_count(source));
+        self.count_more(self.stripe_count(target));
+    }
+
+    /// Counts a new entry of a locked stripe; returns how many it has.
+    fn count_more(&self, count: &AtomicU32) -> u32 {
+        let entries = count.load(Ordering::Relaxed) + 1;
+        count.store(entries, Ordering::Relaxed);
+        if entries.is_multiple_of(COUNT_STEP) {
+            self.entries.fetch_add(u64::from(COUNT_STEP), Ordering::Relaxed);
+        }
+        entries
+    }
+
+    /// Counts a removed entry of a locked stripe.
+    fn count_less(&self, count: &AtomicU32) {
+        let entries = count.load(Ordering::Relaxed);
+        debug_assert!(entries > 0, "a removed entry was counted");
+        if entries.is_multiple_of(COUNT_STEP) {
+            self.entries.fetch_sub(u64::from(COUNT_STEP), Ordering::Relaxed);
+        }
+        count.store(entries - 1, Ordering::Relaxed);
+    }
+
+    fn stash_entry(&self, place: &Place, hash: KeyHash, name: Ref) {
+        lock(&self.stash).push((hash, name));
+        self.stashed.fetch_add(1, Ordering::Release);
+        self.add_away(place.home, 1);
+    }
+
+    /// Takes the segment's entries out of the stash: after the step there will be room for them.
+    fn gather_stashed(&self, growth: Growth, segment: usize, scratch: &mut Vec<Moved>) {
+        if self.stashed.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        lock(&self.stash).retain(|&(hash, name)| {
+            let ours = usize::try_from(hash.0 & 0xffff_ffff).unwrap_or(0) & (growth.segments() - 1) == segment;
+            if ours {
+                self.stashed.fetch_sub(1, Ordering::Release);
+                scratch.push(Moved { tag: tag_of(hash), home_group: group_of(hash) as u16, name });
+            }
+            !ours
+        });
+    }
+
+    /// Calls `visit` with every entry's name; for checks and scans, with nobody changing the index.
+    pub fn for_each(&self, mut visit: impl FnMut(Ref)) {
+        let growth = self.growth();
+        let segments = if growth.planes == PLANES_MAX { growth.segments() + growth.next } else { growth.segments() };
+        for segment in 0..segments {
+            let planes = growth.segment_of(KeyHash(segment as u64)).1;
+            for plane in 0..planes {
+                let first = growth.plane(segment, plane);
+                for bucket in first..first + GROUPS {
+                    for slot in 0..SLOTS {
+                        let tags = self.word(bucket, slot / 4).load(Ordering::Relaxed);
+                        if tags >> (16 * (slot % 4)) & 0xffff != 0 {
+                            visit(self.handle(bucket, slot));
+                        }
+                    }
+                }
+            }
+        }
+        for &(_, name) in lock(&self.stash).iter() {
+            visit(name);
+        }
+    }
+}
+
+impl Locked<'_> {
+    /// The entry that `is_it` accepts among those whose tag fits.
+    #[inline]
+    pub fn find(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
+        let (index, place) = (self.index, &self.place);
+        let stable = Stable::from_guard(self);
+        for slot in index.matches(place.home, place.tag) {
+            let name = index.handle(place.home, slot);
+            if is_it(name, stable) {
+                return Some((Slot::Bucket(place.home, slot, false), name));
+            }
+        }
+        if index.away(place.home) == 0 {
+            return None;
+        }
+        for slot in index.matches(place.alternate, place.tag | 1) {
+            let name = index.handle(place.alternate, slot);
+            if is_it(name, stable) {
+                return Some((Slot::Bucket(place.alternate, slot, true), name));
+            }
+        }
+        self.find_stashed(is_it)
+    }
+
+    #[cold]
+    fn find_stashed(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
+        if self.index.stashed.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let stable = Stable::from_guard(self);
+        let stash = lock(&self.index.stash);
+        let hit = stash.iter().find(|&&(hash, name)| hash == self.hash && is_it(name, stable));
+        hit.map(|&(_, name)| (Slot::Stash, name))
+    }
+
+    /// The witness that published items of this stripe stay.
+    pub fn stable(&self) -> Stable<'_> {
+        Stable::from_guard(self)
+    }
+
+    /// Adds an entry for the key, which has none. Returns whether the index wants to grow.
+    pub fn insert(&self, name: Ref) -> bool {
+        if !self.index.put(&self.place, name) {
+            self.index.stash_entry(&self.place, self.hash, name);
+        }
+        let entries = self.index.count_more(self.index.locks.at(self.place.stripe + 1));
+        entries.is_multiple_of(8) && self.index.wants_to_grow()
+    }
+
+    /// Puts another name into a found slot.
+    pub fn replace(&self, slot: Slot, old: Ref, new: Ref) {
+        match slot {
+            Slot::Bucket(bucket, slot, away) => self.index.set(bucket, slot, self.place.tag | u16::from(away), new),
+            Slot::Stash => {
+                let mut stash = lock(&self.index.stash);
+                if let Some(entry) = stash.iter_mut().find(|(_, name)| *name == old) {
+                    entry.1 = new;
+                }
+            }
+        }
+    }
+
+    /// Removes a found entry.
+    pub fn remove(&self, slot: Slot, name: Ref) {
+        match slot {
+            Slot::Bucket(bucket, slot, away) => {
+                self.index.set(bucket, slot, 0, Ref(0));
+                if away {
+                    self.index.add_away(self.place.home, -1);
+                }
+            }
+            Slot::Stash => {
+                lock(&self.index.stash).retain(|&(_, other)| other != name);
+                self.index.stashed.fetch_sub(1, Ordering::Release);
+                self.index.add_away(self.place.home, -1);
+            }
+        }
+        self.index.count_less(self.index.locks.at(self.place.stripe + 1));
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.index.unlock_stripe(self.place.stripe);
+    }
+}
+
+/// Slots of a bucket, as bits.
+#[derive(Clone, Copy)]
+struct SlotSet(u64);
+
+impl Iterator for SlotSet {
+    type Item = usize;
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let slot = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(slot)
+    }
+}

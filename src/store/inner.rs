@@ -1,0 +1,286 @@
+//! What all parts of the store share, and the few acts that several of them need: taking an item out of the index, giving its memory
+//! back, telling whether it is over.
+//!
+//! # Locks
+//!
+//! In this order, never the other way, and never two of one kind: a *class* (or the large store) → a *stripe* of the index → leaves
+//! (pins, pool, stash). Memory is given back after the stripe was released. So whoever holds a class may read the key of any
+//! item in its chunks: it may be unpublished meanwhile, but its chunk cannot be used again.
+
+use super::classes::Classes;
+use super::expiry::Expiry;
+use super::hash::KeyHasher;
+use super::index::{Index, KeyHash, Locked, Slot};
+use super::large::{Large, mark_head};
+use super::memory::item::{Chunk, PINNED};
+use super::memory::{Arena, Kind, Ref, Stable, State, intact};
+use super::pins::Pins;
+use super::pool::Pool;
+use super::slabs::{Class, LARGE_OWNER, PageFacts};
+use super::{Config, Exptime};
+use crate::clock::Now;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+
+/// What one class looks like to the others, without its lock.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Threshold times square root of size: the class's weighted age.
+    pub age: AtomicU64,
+    /// Pages it has.
+    pub pages: AtomicU32,
+}
+
+/// See the module.
+pub struct Inner {
+    pub arena: Arena,
+    pub facts: PageFacts,
+    pub pool: Pool,
+    pub index: Index,
+    pub hasher: KeyHasher,
+    pub classes: Classes,
+    /// One per size of `classes`.
+    pub slabs: Box<[Mutex<Class>]>,
+    pub large: Mutex<Large>,
+    /// One per class, and the last for the large store.
+    pub standings: Box<[Standing]>,
+    pub expiry: Expiry,
+    pub pins: Pins,
+    /// Last sequence number (and CAS) drawn.
+    pub sequence: AtomicU64,
+    /// Items with a sequence number up to this are flushed.
+    pub flushed: AtomicU64,
+    /// Second of the last flush; 0 for none.
+    pub flushed_at: AtomicU32,
+    /// Second at which everything stored by then is to be flushed; 0 for none.
+    pub flush_at: AtomicU32,
+    /// `-M` not given.
+    pub evict: bool,
+    /// `-C` not given.
+    pub cas: bool,
+    /// `-I`.
+    pub item_size_max: usize,
+    /// `temporary_ttl` plus one; 0 for off.
+    pub temporary_ttl: AtomicU32,
+    /// `slab_reassign`.
+    pub page_moves: AtomicBool,
+    /// `-L`.
+    pub preallocated: bool,
+    /// Somebody found no page in the pool since the reserve was last filled up.
+    pub wants_pages: AtomicBool,
+    /// Where the sweep goes on, a page number.
+    pub sweep_cursor: AtomicU32,
+    /// Where the sweep of large items goes on.
+    pub sweep_large: AtomicU32,
+    /// Pages moved between classes.
+    pub pages_moved: AtomicU64,
+    /// Items copied to another page of their class rather than dropped.
+    pub rescues: AtomicU64,
+}
+
+/// Sequence numbers are 48 bits wide.
+const SEQUENCE_MASK: u64 = (1 << 48) - 1;
+
+impl Inner {
+    /// An empty store.
+    pub fn new(config: &Config) -> Result<Inner, String> {
+        let arena = Arena::reserve(config.memory_bytes, Classes::new(config).page_size)?;
+        Inner::with_arena(config, arena)
+    }
+
+    /// A store over an arena, of which nothing is looked at.
+    pub fn with_arena(config: &Config, arena: Arena) -> Result<Inner, String> {
+        let mut classes = Classes::new(config);
+        for size in &mut classes.sizes {
+            *size = size.next_multiple_of(arena.granule());
+        }
+        let bytes = arena.page_offset(arena.pages_max() - 1) + arena.page_size();
+        let smallest = classes.sizes[0] as u64;
+        let slabs =
+            classes.sizes.iter().zip(0..).map(|(&size, index)| Mutex::new(Class::new(index, size, classes.page_size)));
+        let standings = (0..=classes.sizes.len()).map(|_| Standing::default()).collect();
+        let seed = [
+            config.seed,
+            config.seed.rotate_left(32) ^ 0x5bd1_e995,
+            !config.seed,
+            config.seed.wrapping_mul(0x2545_f491_4f6c_dd1d),
+        ];
+        let inner = Inner {
+            facts: PageFacts::new(arena.pages_max())?,
+            pool: Pool::new(config.memory_bytes),
+            index: Index::new(bytes as u64 / smallest)?,
+            hasher: KeyHasher::new(seed),
+            slabs: slabs.collect(),
+            large: Mutex::new(Large::default()),
+            standings,
+            expiry: Expiry::new(bytes)?,
+            pins: Pins::default(),
+            sequence: AtomicU64::new(0),
+            flushed: AtomicU64::new(0),
+            flushed_at: AtomicU32::new(0),
+            flush_at: AtomicU32::new(0),
+            evict: config.evict,
+            cas: config.cas,
+            item_size_max: config.item_size_max,
+            temporary_ttl: AtomicU32::new(config.temporary_ttl.map_or(0, |ttl| ttl.saturating_add(1))),
+            page_moves: AtomicBool::new(config.page_moves),
+            preallocated: config.preallocate,
+            wants_pages: AtomicBool::new(false),
+            sweep_cursor: AtomicU32::new(0),
+            sweep_large: AtomicU32::new(0),
+            pages_moved: AtomicU64::new(0),
+            rescues: AtomicU64::new(0),
+            classes,
+            arena,
+        };
+        inner.pool.set_taken_elsewhere(inner.index.bytes());
+        if config.preallocate {
+            inner.arena.populate(inner.pool.limit_pages(&inner.arena));
+        }
+        Ok(inner)
+    }
+
+    /// The next sequence number.
+    pub fn draw(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & SEQUENCE_MASK
+    }
+
+    /// Whether an item's time is over.
+    #[inline]
+    pub fn expired(exptime: Exptime, now: Now) -> bool {
+        exptime != 0 && exptime <= now.seconds
+    }
+
+    /// Whether an item was stored before the last flush.
+    #[inline]
+    pub fn is_flushed(&self, state: State) -> bool {
+        state.sequence() <= self.flushed.load(Ordering::Relaxed)
+    }
+
+    /// Fires a delayed `flush_all` whose time has come.
+    #[inline]
+    pub fn fire_flush(&self, now: Now) {
+        let at = self.flush_at.load(Ordering::Relaxed);
+        if at != 0 && at <= now.seconds && self.flush_at.swap(0, Ordering::Relaxed) == at {
+            self.flush(now);
+        }
+    }
+
+    /// Everything stored so far is over.
+    pub fn flush(&self, now: Now) {
+        self.flushed_at.store(now.seconds, Ordering::Relaxed);
+        self.flushed.fetch_max(self.sequence.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The key of an item whose stripe or class is locked.
+    #[inline]
+    pub fn key_of<'a>(&'a self, name: Ref, stable: Stable<'a>) -> &'a [u8] {
+        let chunk = Chunk::named(&self.arena, name);
+        let (_, layout) = chunk.shape();
+        self.arena.bytes(chunk.offset + layout.key_at(), layout.key_len, stable)
+    }
+
+    /// Finds a key in its locked stripe.
+    #[inline]
+    pub fn find(&self, locked: &Locked<'_>, key: &[u8]) -> Option<(Slot, Ref)> {
+        locked.find(|name, stable| {
+            let chunk = Chunk::named(&self.arena, name);
+            let (_, layout) = chunk.shape();
+            layout.key_len == key.len()
+                && self.arena.bytes(chunk.offset + layout.key_at(), layout.key_len, stable) == key
+        })
+    }
+
+    /// Makes an item that was taken out of the index a draft. The stripe is locked. Returns its name if its memory is to be given back
+    /// (after the stripe was released); `None` when a reader still holds it and will do that.
+    pub fn unpublish(&self, name: Ref) -> Option<Ref> {
+        let chunk = Chunk::named(&self.arena, name);
+        let state = chunk.state();
+        debug_assert!(state.kind() == Kind::Item || !intact(), "only an item is unpublished");
+        chunk.set_state(State::of(Kind::Draft).with_sequence(state.sequence()));
+        if chunk.shape().1.large {
+            mark_head(&self.arena, name, false);
+        }
+        if state.has(PINNED) {
+            self.pins.delete(name);
+            return None;
+        }
+        Some(name)
+    }
+
+    /// Takes the item in a chunk out of the index, if it still is one and nobody has it pinned. Its class (or the large store) is locked
+    /// by the caller, who owns the chunk afterwards.
+    pub fn take_item(&self, name: Ref, stable: Stable<'_>) -> bool {
+        let hash = self.hasher.hash(self.key_of(name, stable));
+        let locked = self.index.lock(hash);
+        let chunk = Chunk::named(&self.arena, name);
+        let Some((slot, _)) = locked.find(|other, _| other == name) else { return false };
+        if chunk.state().has(PINNED) {
+            return false;
+        }
+        locked.remove(slot, name);
+        self.unpublish(name).is_some()
+    }
+
+    /// Gives the memory of a draft back. No lock is held.
+    pub fn free(&self, name: Ref) {
+        let page = self.arena.page_of(name);
+        let owner = self.facts.owner(page);
+        if owner == LARGE_OWNER {
+            let mut large = lock(&self.large);
+            self.free_large(&mut large, name);
+        } else {
+            let mut class = lock(&self.slabs[owner as usize - 1]);
+            self.free_small(&mut class, name);
+        }
+    }
+
+    /// Gives a small draft's chunk back to its locked class.
+    pub fn free_small(&self, class: &mut Class, name: Ref) {
+        let chunk = Chunk::named(&self.arena, name);
+        class.counts.requested -= chunk.shape().1.total() as u64;
+        if let Some(page) = class.give(&self.arena, &self.facts, chunk.offset) {
+            self.pool.give(&self.arena, page);
+            self.show_standing(class);
+        }
+    }
+
+    /// Gives all pieces of a large draft back.
+    pub fn free_large(&self, large: &mut Large, name: Ref) {
+        let head = Chunk::named(&self.arena, name);
+        let (_, layout) = head.shape();
+        let total = layout.value_at() + head.large_len().load(Ordering::Relaxed) as usize;
+        large.counts.requested -= total as u64;
+        large.unlink(&self.arena, name);
+        let mut released = Vec::new();
+        let body = head.large_next();
+        large.give_chain(&self.arena, &self.facts, body, &mut released);
+        let order = u32::try_from(layout.value_len).unwrap_or(0);
+        released.extend(large.give(&self.arena, &self.facts, head.offset, order));
+        for page in released {
+            self.pool.give(&self.arena, page);
+        }
+        self.show_large_standing(large);
+    }
+
+    /// Lets the other classes see a class's age and pages.
+    pub fn show_standing(&self, class: &Class) {
+        let standing = &self.standings[class.index as usize];
+        standing.pages.store(u32::try_from(class.pages().len()).unwrap_or(u32::MAX), Ordering::Relaxed);
+        let age = u64::from(class.threshold) * class.chunk_size.isqrt() as u64;
+        standing.age.store(if class.pages().is_empty() { 0 } else { age }, Ordering::Relaxed);
+    }
+
+    /// The same for the large store, whose size is that of its mean item.
+    pub fn show_large_standing(&self, large: &Large) {
+        let standing = &self.standings[self.slabs.len()];
+        standing.pages.store(u32::try_from(large.pages()).unwrap_or(u32::MAX), Ordering::Relaxed);
+        let mean = usize::try_from(large.counts.requested).unwrap_or(usize::MAX) / large.items().max(1);
+        let age = u64::from(large.threshold) * mean.isqrt() as u64;
+        standing.age.store(if large.items() == 0 { 0 } else { age }, Ordering::Relaxed);
+    }
+
+    /// The hash of an item's key, for the index when it splits.
+    pub fn hash_of(&self, name: Ref, stable: Stable<'_>) -> KeyHash {
+        self.hasher.hash(self.key_of(name, stable))
+    }
+}

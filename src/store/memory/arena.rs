@@ -1,0 +1,280 @@
+//! The arena: one reserved range of address space that holds the page table and the pages, addressed by offset.
+//!
+//! ```text
+//! offset 0        4 KiB                    first page
+//! ┌──────────────┬────────────────────────┬────────┬────────┬─────
+//! │ (superblock) │ page table, 16 B/page  │ page 0 │ page 1 │ ...
+//! └──────────────┴────────────────────────┴────────┴────────┴─────
+//! ```
+//!
+//! A page's entry says what is in it, in one word that changes atomically: chunk size and how many chunks
+//! were ever carved. With it a scan finds every chunk of the page, whatever instruction the process died at. Nothing in
+//! the arena is a pointer.
+
+use super::Stable;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::memory::Mapping;
+
+/// Names a chunk: its offset in the arena in granules. 0 is nobody (the superblock lies there).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ref(pub u32);
+
+/// What the page table says of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes of a chunk; 0 while the page is in nobody's hands; [`LARGE_PAGE`] for a page of pieces.
+    pub chunk_size: u32,
+    /// Chunks from the start of the page that have ever been handed out; those behind hold garbage.
+    pub carved: u32,
+}
+
+/// `chunk_size` of a page that holds pieces of large items.
+pub const LARGE_PAGE: u32 = u32::MAX;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Arena {
+    mapping: Mapping,
+    granule_shift: u32,
+    page_shift: u32,
+    first_page: usize,
+    pages_max: u32,
+}
+
+const TABLE_OFFSET: usize = 4096;
+const TABLE_ENTRY: usize = 16;
+/// 32-bit references times the smallest granule: 32 GiB.
+const RANGE_MIN: u64 = 1 << 35;
+
+impl Arena {
+    /// Reserves a range in which `memory_bytes` of pages of `page_size` bytes (a power of two) fit twice, so
+    /// that the limit can be raised.
+    ///
+    /// # Errors
+    /// When the kernel does not give the address range.
+    pub fn reserve(memory_bytes: u64, page_size: usize) -> Result<Arena, String> {
+        let wanted = memory_bytes.saturating_mul(2).next_power_of_two().max(RANGE_MIN);
+        let mut range = wanted;
+        let mapping = loop {
+            let len = usize::try_from(range).map_err(|_| "the address range does not fit this machine")?;
+            match Mapping::reserve(len) {
+                Ok(mapping) => break mapping,
+                // Under strict overcommit or RLIMIT_AS less may still be had; the limit can then be raised less.
+                Err(_) if range / 2 >= memory_bytes.saturating_add(memory_bytes / 4) && range > 1 << 26 => range /= 2,
+                Err(error) => return Err(format!("cannot reserve {len} bytes of address space: {error}")),
+            }
+        };
+        let page_shift = page_size.trailing_zeros();
+        let pages = mapping.len() >> page_shift;
+        let first_page = (TABLE_OFFSET + pages * TABLE_ENTRY).next_multiple_of(page_size);
+        let granule_shift = (mapping.len() >> 32).max(8).next_power_of_two().trailing_zeros();
+        let pages_max = (mapping.len() - first_page) >> page_shift;
+        mapping.advise_huge(0, first_page, false);
+        Ok(Arena {
+            granule_shift,
+            page_shift,
+            first_page,
+            pages_max: u32::try_from(pages_max).map_err(|_| "too many pages for one arena")?,
+            mapping,
+        })
+    }
+
+    /// Bytes of a page, a power of two.
+    #[must_use]
+    pub fn page_size(&self) -> usize {
+        1 << self.page_shift
+    }
+
+    /// How many pages the range holds at most.
+    #[must_use]
+    pub fn pages_max(&self) -> u32 {
+        self.pages_max
+    }
+
+    /// Bytes that chunk sizes and offsets are multiples of.
+    #[must_use]
+    pub fn granule(&self) -> usize {
+        1 << self.granule_shift
+    }
+
+    /// Offset of a page's first byte.
+    #[must_use]
+    pub fn page_offset(&self, page: u32) -> usize {
+        self.first_page + ((page as usize) << self.page_shift)
+    }
+
+    /// Offset of the chunk that `name` names.
+    #[inline]
+    #[must_use]
+    pub fn offset(&self, name: Ref) -> usize {
+        (name.0 as usize) << self.granule_shift
+    }
+
+    /// Name of the chunk at `offset`, a multiple of the granule.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the range is at most 2^32 granules")]
+    pub fn name(&self, offset: usize) -> Ref {
+        debug_assert!(offset.is_multiple_of(self.granule()) && offset < self.mapping.len(), "a chunk's offset");
+        Ref((offset >> self.granule_shift) as u32)
+    }
+
+    /// The page in which a chunk lies.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "pages_max is a u32")]
+    pub fn page_of(&self, name: Ref) -> u32 {
+        ((self.offset(name) - self.first_page) >> self.page_shift) as u32
+    }
+
+    /// The page table's word on a page.
+    #[must_use]
+    pub fn geometry(&self, page: u32) -> Geometry {
+        let word = self.geometry_word(page).load(Ordering::Acquire);
+        #[expect(clippy::cast_possible_truncation, reason = "two halves of a word")]
+        Geometry { chunk_size: (word >> 32) as u32, carved: word as u32 }
+    }
+
+    /// Changes the page table's word on a page, at once. Chunks below `carved` must have a state word by then.
+    pub fn set_geometry(&self, page: u32, geometry: Geometry) {
+        let word = u64::from(geometry.chunk_size) << 32 | u64::from(geometry.carved);
+        if super::alive() {
+            self.geometry_word(page).store(word, Ordering::Release);
+        }
+    }
+
+    /// For a page of pieces: bit b is set while a published large item begins at block b (1/64 of the page).
+    #[must_use]
+    pub fn heads(&self, page: u32) -> u64 {
+        self.heads_word(page).load(Ordering::Acquire)
+    }
+
+    /// Forgets all heads of a page.
+    pub fn clear_heads(&self, page: u32) {
+        if super::alive() {
+            self.heads_word(page).store(0, Ordering::Release);
+        }
+    }
+
+    /// Sets or clears the bit of one block.
+    pub fn set_head(&self, page: u32, block: usize, set: bool) {
+        if !super::alive() {
+            return;
+        }
+        if set {
+            self.heads_word(page).fetch_or(1 << block, Ordering::Release);
+        } else {
+            self.heads_word(page).fetch_and(!(1 << block), Ordering::Release);
+        }
+    }
+
+    fn heads_word(&self, page: u32) -> &AtomicU64 {
+        assert!(page < self.pages_max, "a page of the arena");
+        self.word64(TABLE_OFFSET + page as usize * TABLE_ENTRY + 8)
+    }
+
+    fn geometry_word(&self, page: u32) -> &AtomicU64 {
+        assert!(page < self.pages_max, "a page of the arena");
+        self.word64(TABLE_OFFSET + page as usize * TABLE_ENTRY)
+    }
+
+    /// The 64-bit word at an 8-aligned offset.
+    #[inline]
+    #[must_use]
+    pub fn word64(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.mapping.len(), "inside the arena");
+        // SAFETY: in range and aligned (asserted), zeroed or written memory is a valid integer, and it lives as long as `self`.
+        // Words used as atomics (headers, page table) are never part of the bytes given out below.
+        unsafe { &*self.mapping.base().as_ptr().add(offset).cast::<AtomicU64>() }
+    }
+
+    /// The 32-bit word at a 4-aligned offset.
+    #[inline]
+    #[must_use]
+    pub fn word32(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.mapping.len(), "inside the arena");
+        // SAFETY: as for `word64`; a word is always used in one width.
+        unsafe { &*self.mapping.base().as_ptr().add(offset).cast::<AtomicU32>() }
+    }
+
+    /// Bytes of a published item (not its header words), stable while the witness lives.
+    #[inline]
+    #[must_use]
+    pub fn bytes<'g>(&'g self, offset: usize, len: usize, _stable: Stable<'g>) -> &'g [u8] {
+        self.check_bytes(offset, len);
+        // SAFETY: in range (checked). The item is published and its witness keeps it from being freed, and nothing writes bytes
+        // of a published item behind its header.
+        unsafe { std::slice::from_raw_parts(self.mapping.base().as_ptr().add(offset), len) }
+    }
+
+    /// Bytes of a draft (not its header words). Only the draft's owner calls this, for its own chunk.
+    #[inline]
+    #[must_use]
+    pub(in crate::store) fn bytes_mut<'d>(&self, offset: usize, len: usize, _owner: &'d mut Owner) -> &'d mut [u8] {
+        self.check_bytes(offset, len);
+        #[cfg(test)]
+        if !super::intact() {
+            return Vec::leak(vec![0; len]);
+        }
+        // SAFETY: in range (checked). The chunk belongs to one draft and `_owner` is that draft, borrowed for as long as the slice:
+        // nobody else can see its bytes, since its state is not published. The owner keeps the store, and so the mapping, alive.
+        unsafe { std::slice::from_raw_parts_mut(self.mapping.base().as_ptr().add(offset), len) }
+    }
+
+    fn check_bytes(&self, offset: usize, len: usize) {
+        assert!(
+            offset >= self.first_page && offset <= self.mapping.len() && len <= self.mapping.len() - offset,
+            "inside the pages"
+        );
+    }
+
+    /// Copies `len` bytes behind the header of a published item into a chunk that nobody else can see (a rescue).
+    pub(in crate::store) fn copy_to_private(&self, source: usize, target: usize, len: usize, _stable: Stable<'_>) {
+        self.check_bytes(source, len);
+        self.check_bytes(target, len);
+        if !super::intact() {
+            return;
+        }
+        // SAFETY: both in range; the source is stable by its witness; the target chunk was just taken from the free list by the
+        // caller, who has not published it, so nobody reads it; two chunks never overlap.
+        unsafe {
+            let base = self.mapping.base().as_ptr();
+            std::ptr::copy_nonoverlapping(base.add(source), base.add(target), len);
+        }
+    }
+
+    /// Starts loading the first line of a chunk.
+    #[inline]
+    pub fn prefetch(&self, name: Ref) {
+        let line = self.mapping.base().as_ptr().wrapping_add(self.offset(name));
+        prefetch_line(line);
+        prefetch_line(line.wrapping_add(64));
+    }
+
+    /// Gives the memory of a page that is in nobody's hands back to the kernel.
+    pub(in crate::store) fn give_back_page(&self, page: u32) {
+        debug_assert_eq!(self.geometry(page).chunk_size, 0, "a page of nobody");
+        self.mapping.give_back(self.page_offset(page), self.page_size());
+    }
+
+    /// Takes all memory of the first `pages` pages now.
+    pub fn populate(&self, pages: u32) {
+        self.mapping.populate(self.first_page, (pages as usize) << self.page_shift);
+    }
+}
+
+/// The right to write to the bytes of one draft. Whoever takes a chunk makes one and keeps it with the chunk's name.
+#[derive(Debug)]
+pub(in crate::store) struct Owner(pub(in crate::store) Ref);
+
+/// Starts loading the cache line at an address. Any address will do: nothing is read architecturally.
+#[inline]
+pub fn prefetch_line(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults and reads nothing that the program can see.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}

@@ -1,0 +1,120 @@
+//! Pages in nobody's hands: never used, or given back by a class. The pool keeps the memory limit.
+
+use super::memory::Arena;
+use super::memory::arena::Geometry;
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pool {
+    /// `-m` in bytes.
+    limit_bytes: AtomicU64,
+    /// Bytes of the limit that other things (the index) have taken.
+    taken_elsewhere: AtomicU64,
+    /// Pages in somebody's hands.
+    in_use: AtomicU32,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    returned: Vec<u32>,
+    /// Pages of the arena that were ever given out.
+    fresh: u32,
+}
+
+impl Pool {
+    /// A pool that gives out pages up to `limit_bytes`.
+    #[must_use]
+    pub fn new(limit_bytes: u64) -> Pool {
+        Pool {
+            limit_bytes: AtomicU64::new(limit_bytes),
+            taken_elsewhere: AtomicU64::new(0),
+            in_use: AtomicU32::new(0),
+            pages: Mutex::new(Pages::default()),
+        }
+    }
+
+    /// The limit in bytes.
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sets the limit in bytes.
+    pub fn set_limit_bytes(&self, bytes: u64) {
+        self.limit_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says how many bytes of the limit the index has taken.
+    pub fn set_taken_elsewhere(&self, bytes: u64) {
+        self.taken_elsewhere.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many pages the limit allows; never none.
+    pub fn limit_pages(&self, arena: &Arena) -> u32 {
+        let bytes = self.limit_bytes().saturating_sub(self.taken_elsewhere.load(Ordering::Relaxed));
+        let pages = bytes / arena.page_size() as u64;
+        u32::try_from(pages).unwrap_or(u32::MAX).clamp(1, arena.pages_max())
+    }
+
+    /// Pages in somebody's hands.
+    pub fn in_use(&self) -> u32 {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Pages that could be taken now.
+    pub fn available(&self, arena: &Arena) -> u32 {
+        self.limit_pages(arena).saturating_sub(self.in_use())
+    }
+
+    /// Pages that were given back and wait.
+    pub fn returned(&self) -> u32 {
+        u32::try_from(lock(&self.pages).returned.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many pages were ever in use: scans need to look no further.
+    pub fn touched(&self) -> u32 {
+        lock(&self.pages).fresh
+    }
+
+    /// Takes a page unless fewer than `leave` others would be left within the limit.
+    pub fn take(&self, arena: &Arena, leave: u32) -> Option<u32> {
+        let mut pages = lock(&self.pages);
+        if self.available(arena) <= leave {
+            return None;
+        }
+        let page = match pages.returned.pop() {
+            Some(page) => page,
+            None if pages.fresh < arena.pages_max() => {
+                pages.fresh += 1;
+                pages.fresh - 1
+            }
+            None => return None,
+        };
+        self.in_use.fetch_add(1, Ordering::Relaxed);
+        Some(page)
+    }
+
+    /// Takes a page back. Beyond the limit its memory goes back to the kernel at once.
+    pub fn give(&self, arena: &Arena, page: u32) {
+        arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
+        let mut pages = lock(&self.pages);
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
+        if self.in_use() + u32::try_from(pages.returned.len()).unwrap_or(u32::MAX) >= self.limit_pages(arena) {
+            arena.give_back_page(page);
+        }
+        pages.returned.push(page);
+    }
+
+    /// After a crash: the first `touched` pages of the arena were in use.
+    pub fn restore(&self, touched: u32) {
+        lock(&self.pages).fresh = touched;
+        self.in_use.store(touched, Ordering::Relaxed);
+    }
+
+    /// After a crash: a page among those that was in nobody's hands.
+    pub fn restore_free(&self, page: u32) {
+        lock(&self.pages).returned.push(page);
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
+    }
+}

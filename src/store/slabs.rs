@@ -1,0 +1,375 @@
+//! Chunks of one size: the pages of a class, which of their chunks are free, and taking and giving them.
+//!
+//! Each page keeps its own list of free chunks, threaded through the chunks themselves, and a count; so a page can be taken out of a
+//! class as soon as all its chunks are free. Chunks are carved off a page one after the other, so memory that was never needed is never
+//! touched. All of this is guarded by the class's lock; facts about pages live in one array so that they need no allocation.
+
+use super::memory::arena::Geometry;
+use super::memory::item::Chunk;
+use super::memory::{Arena, Kind, State, Words32, intact};
+use crate::sync::Ordering;
+
+/// Words kept about each page.
+const FACTS: usize = 8;
+/// Class index plus one; [`LARGE_OWNER`] for the large store; 0 for nobody.
+const OWNER: usize = 0;
+/// Place in the owner's list of pages.
+const SLOT: usize = 1;
+/// First free chunk of the page plus one, 0 for none.
+const FREE_HEAD: usize = 2;
+/// Free chunks of the page, those never carved included.
+const FREE: usize = 3;
+/// 1 while the page stands in the class's list of open pages.
+const OPEN: usize = 4;
+/// 1 while the page is being emptied and no chunk is to be taken from it.
+const DRAINING: usize = 5;
+
+/// Owner number of pages that hold pieces of large items.
+pub const LARGE_OWNER: u32 = u32::MAX;
+
+/// What is known of each page beside the arena's table.
+#[derive(Debug)]
+pub struct PageFacts(Words32);
+
+impl PageFacts {
+    /// Facts for up to `pages_max` pages.
+    ///
+    /// # Errors
+    /// When the address range cannot be had.
+    pub fn new(pages_max: u32) -> Result<PageFacts, String> {
+        let words =
+            Words32::new(pages_max as usize * FACTS).map_err(|error| format!("cannot reserve page facts: {error}"))?;
+        Ok(PageFacts(words))
+    }
+
+    fn get(&self, page: u32, fact: usize) -> u32 {
+        self.0.at(page as usize * FACTS + fact).load(Ordering::Relaxed)
+    }
+    fn set(&self, page: u32, fact: usize, value: u32) {
+        self.0.at(page as usize * FACTS + fact).store(value, Ordering::Relaxed);
+    }
+
+    /// Class index plus one, [`LARGE_OWNER`], or 0.
+    pub fn owner(&self, page: u32) -> u32 {
+        self.get(page, OWNER)
+    }
+    /// Makes the large store the owner, or nobody.
+    pub fn set_large(&self, page: u32, slot: Option<u32>) {
+        self.set(page, OWNER, if slot.is_some() { LARGE_OWNER } else { 0 });
+        self.set(page, SLOT, slot.unwrap_or(0));
+    }
+    /// Place in the owner's list of pages.
+    pub fn slot(&self, page: u32) -> u32 {
+        self.get(page, SLOT)
+    }
+}
+
+/// Counters of a class, by memcached's names (section 11.3).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Bytes of the items in the class's chunks.
+    pub requested: u64,
+    /// Drafts ever taken and not given back unlinked.
+    pub total: u64,
+    /// Live items evicted.
+    pub evicted: u64,
+    /// Of those, with an expiry.
+    pub evicted_nonzero: u64,
+    /// Seconds that the last evicted item had been idle.
+    pub evicted_time: u32,
+    /// Of those evicted, never fetched.
+    pub evicted_unfetched: u64,
+    /// Of those evicted, fetched in the last minute.
+    pub evicted_active: u64,
+    /// Stores refused for memory.
+    pub outofmemory: u64,
+    /// Expired or flushed items found when memory was needed.
+    pub reclaimed: u64,
+    /// Of all expired or flushed items found, never fetched.
+    pub expired_unfetched: u64,
+    /// Expired items found by the sweep.
+    pub crawler_reclaimed: u64,
+    /// Items looked at by the sweep.
+    pub crawler_items_checked: u64,
+    /// Items met that could not be evicted because somebody reads them.
+    pub reflocked: u64,
+    /// Of the items in [`Class::sampled`] looks, those that proved themselves, in 1/1000.
+    pub main_permille: u64,
+}
+
+impl Counts {
+    /// Forgets events; keeps what tells a state.
+    pub fn reset(&mut self) {
+        *self = Counts { requested: self.requested, main_permille: self.main_permille, ..Counts::default() };
+    }
+}
+
+/// One slab class. Behind its lock.
+#[derive(Debug)]
+pub struct Class {
+    /// Index of the class; its number is one more.
+    pub index: u32,
+    /// Bytes of a chunk, a multiple of the granule.
+    pub chunk_size: usize,
+    per_page: u32,
+    pages: Vec<u32>,
+    open: Vec<u32>,
+    free: u64,
+    hand_page: usize,
+    hand_chunk: u32,
+    /// Times the hand left a page early.
+    skips: u32,
+    /// Eviction threshold in ticks, see `evict.rs`.
+    pub threshold: u32,
+    /// Second in which its expiry words were last looked through.
+    pub swept: u32,
+    /// Whether something was evicted since its age was last sampled.
+    pub evicting: bool,
+    /// See [`Counts`].
+    pub counts: Counts,
+}
+
+impl Class {
+    /// A class without pages.
+    #[must_use]
+    pub fn new(index: u32, chunk_size: usize, page_size: usize) -> Class {
+        let per_page = u32::try_from(page_size / chunk_size).unwrap_or(1);
+        Class {
+            index,
+            chunk_size,
+            per_page,
+            pages: Vec::new(),
+            open: Vec::new(),
+            free: 0,
+            hand_page: 0,
+            hand_chunk: 0,
+            skips: 0,
+            threshold: 0,
+            swept: 0,
+            evicting: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Chunks of a page.
+    #[must_use]
+    pub fn per_page(&self) -> u32 {
+        self.per_page
+    }
+    /// The pages of the class.
+    #[must_use]
+    pub fn pages(&self) -> &[u32] {
+        &self.pages
+    }
+    /// Free chunks, those never carved included.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        self.free
+    }
+    /// Chunks in use, drafts included.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.pages.len() as u64 * u64::from(self.per_page) - self.free
+    }
+
+    /// Offset of a chunk of one of the class's pages.
+    #[must_use]
+    pub fn chunk_offset(&self, arena: &Arena, page: u32, chunk: u32) -> usize {
+        arena.page_offset(page) + chunk as usize * self.chunk_size
+    }
+
+    /// Takes a page of the pool into the class.
+    pub fn adopt(&mut self, arena: &Arena, facts: &PageFacts, page: u32) {
+        #[expect(clippy::cast_possible_truncation, reason = "chunk sizes and page counts fit 32 bits")]
+        {
+            facts.set(page, SLOT, self.pages.len() as u32);
+            arena.set_geometry(page, Geometry { chunk_size: self.chunk_size as u32, carved: 0 });
+        }
+        facts.set(page, OWNER, self.index + 1);
+        facts.set(page, FREE_HEAD, 0);
+        facts.set(page, FREE, self.per_page);
+        facts.set(page, DRAINING, 0);
+        facts.set(page, OPEN, 1);
+        self.pages.push(page);
+        self.open.push(page);
+        self.free += u64::from(self.per_page);
+    }
+
+    /// After a crash: takes a page in as it is. Its carved chunks count as used until [`Class::restore_free`] says otherwise.
+    pub fn adopt_carved(&mut self, arena: &Arena, facts: &PageFacts, page: u32, carved: u32) {
+        self.adopt(arena, facts, page);
+        #[expect(clippy::cast_possible_truncation, reason = "chunk sizes fit 32 bits")]
+        arena.set_geometry(page, Geometry { chunk_size: self.chunk_size as u32, carved });
+        facts.set(page, FREE, self.per_page - carved);
+        self.free -= u64::from(carved);
+    }
+
+    /// After a crash: a carved chunk that holds no item.
+    pub fn restore_free(&mut self, arena: &Arena, facts: &PageFacts, offset: usize) {
+        Chunk::at(arena, offset).set_state(State::of(Kind::Draft));
+        self.put(arena, facts, offset);
+    }
+
+    /// After a crash: pages without any item; they belong into the pool.
+    pub fn release_empty(&mut self, facts: &PageFacts) -> Vec<u32> {
+        let empty: Vec<u32> =
+            self.pages.iter().copied().filter(|&page| facts.get(page, FREE) == self.per_page).collect();
+        for &page in &empty {
+            self.disown(facts, page);
+        }
+        empty
+    }
+
+    /// Takes a page whose chunks are all free out of the class.
+    fn disown(&mut self, facts: &PageFacts, page: u32) {
+        let slot = facts.slot(page) as usize;
+        debug_assert_eq!(self.pages[slot], page, "a page knows its place");
+        debug_assert_eq!(facts.get(page, FREE), self.per_page, "all chunks are free");
+        self.pages.swap_remove(slot);
+        if let Some(&moved) = self.pages.get(slot) {
+            facts.set(moved, SLOT, u32::try_from(slot).unwrap_or(0));
+        }
+        if facts.get(page, OPEN) == 1 {
+            self.open.retain(|&other| other != page);
+        }
+        facts.set(page, OWNER, 0);
+        facts.set(page, OPEN, 0);
+        self.free -= u64::from(self.per_page);
+        if self.hand_page >= self.pages.len() {
+            self.hand_page = 0;
+            self.hand_chunk = 0;
+        }
+    }
+
+    /// Takes a free chunk; it is a draft from then on.
+    pub fn take(&mut self, arena: &Arena, facts: &PageFacts) -> Option<usize> {
+        while let Some(&page) = self.open.last() {
+            if facts.get(page, FREE) == 0 || facts.get(page, DRAINING) == 1 {
+                facts.set(page, OPEN, 0);
+                self.open.pop();
+                continue;
+            }
+            facts.set(page, FREE, facts.get(page, FREE) - 1);
+            self.free -= 1;
+            return Some(self.take_from(arena, facts, page));
+        }
+        None
+    }
+
+    fn take_from(&self, arena: &Arena, facts: &PageFacts, page: u32) -> usize {
+        let head = facts.get(page, FREE_HEAD);
+        if head != 0 {
+            let offset = self.chunk_offset(arena, page, head - 1);
+            let chunk = Chunk::at(arena, offset);
+            facts.set(page, FREE_HEAD, chunk.time().load(Ordering::Relaxed));
+            chunk.set_state(State::of(Kind::Draft));
+            return offset;
+        }
+        let geometry = arena.geometry(page);
+        debug_assert!(geometry.carved < self.per_page, "a free chunk is listed or was never carved");
+        let offset = self.chunk_offset(arena, page, geometry.carved);
+        // The state word first, then the count that makes a scan look at it.
+        Chunk::at(arena, offset).set_state(State::of(Kind::Draft));
+        arena.set_geometry(page, Geometry { carved: geometry.carved + 1, ..geometry });
+        offset
+    }
+
+    /// Takes a draft's chunk back. Returns its page when that is entirely free now and has left the class: it
+    /// belongs into the pool.
+    pub fn give(&mut self, arena: &Arena, facts: &PageFacts, offset: usize) -> Option<u32> {
+        let page = self.put(arena, facts, offset);
+        if facts.get(page, FREE) == self.per_page {
+            self.disown(facts, page);
+            return Some(page);
+        }
+        None
+    }
+
+    /// Puts a draft's chunk on its page's free list; returns the page.
+    fn put(&mut self, arena: &Arena, facts: &PageFacts, offset: usize) -> u32 {
+        let page = arena.page_of(arena.name(offset));
+        debug_assert_eq!(facts.owner(page), self.index + 1, "the chunk is of this class");
+        let index = (offset - arena.page_offset(page)) / self.chunk_size;
+        let chunk = Chunk::at(arena, offset);
+        debug_assert!(chunk.state().kind() == Kind::Draft || !intact(), "only a draft is given back");
+        chunk.set_state(State::of(Kind::Free));
+        chunk.time().store(facts.get(page, FREE_HEAD), Ordering::Relaxed);
+        facts.set(page, FREE_HEAD, u32::try_from(index).unwrap_or(0) + 1);
+        facts.set(page, FREE, facts.get(page, FREE) + 1);
+        self.free += 1;
+        if facts.get(page, OPEN) == 0 && facts.get(page, DRAINING) == 0 {
+            facts.set(page, OPEN, 1);
+            self.open.push(page);
+        }
+        page
+    }
+
+    /// Says that a page is being emptied, or no longer is.
+    pub fn set_draining(&mut self, facts: &PageFacts, page: u32, draining: bool) {
+        facts.set(page, DRAINING, u32::from(draining));
+        if !draining && facts.owner(page) == self.index + 1 && facts.get(page, OPEN) == 0 && facts.get(page, FREE) > 0 {
+            facts.set(page, OPEN, 1);
+            self.open.push(page);
+        }
+    }
+
+    /// Moves the hand on by one chunk and says which one it left; `None` without pages.
+    pub fn advance_hand(&mut self, arena: &Arena) -> Option<usize> {
+        let mut page = *self.pages.get(self.hand_page)?;
+        if self.hand_chunk >= arena.geometry(page).carved {
+            self.hand_chunk = 0;
+            self.hand_page = (self.hand_page + 1) % self.pages.len();
+            page = self.pages[self.hand_page];
+            if arena.geometry(page).carved == 0 {
+                return None;
+            }
+        }
+        let offset = self.chunk_offset(arena, page, self.hand_chunk);
+        self.hand_chunk += 1;
+        Some(offset)
+    }
+
+    /// Moves the hand to some chunk of some other page: items in use lie side by side, and so do pages full of them.
+    pub fn leave_page(&mut self, arena: &Arena) {
+        self.skips = self.skips.wrapping_add(1);
+        let random = self.skips.wrapping_mul(2_654_435_769);
+        self.hand_page = random as usize % self.pages.len().max(1);
+        let carved = self.pages.get(self.hand_page).map_or(0, |&page| arena.geometry(page).carved);
+        self.hand_chunk = (random >> 12) % carved.max(1);
+    }
+
+    /// Checks the books of the class: counts, lists and places agree.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self, arena: &Arena, facts: &PageFacts) -> Result<(), String> {
+        let mut free = 0;
+        for (slot, &page) in self.pages.iter().enumerate() {
+            if facts.owner(page) != self.index + 1 || facts.slot(page) as usize != slot {
+                return Err(format!("class {}: page {page} does not know its place", self.index + 1));
+            }
+            let carved = arena.geometry(page).carved;
+            let mut listed = 0;
+            let mut next = facts.get(page, FREE_HEAD);
+            while next != 0 {
+                let chunk = Chunk::at(arena, self.chunk_offset(arena, page, next - 1));
+                if next > carved || chunk.state().kind() != Kind::Free || listed > carved {
+                    return Err(format!("class {}: the free list of page {page} is broken", self.index + 1));
+                }
+                listed += 1;
+                next = chunk.time().load(Ordering::Relaxed);
+            }
+            if facts.get(page, FREE) != listed + self.per_page - carved {
+                return Err(format!("class {}: page {page} counts its free chunks wrongly", self.index + 1));
+            }
+            if facts.get(page, FREE) > 0 && facts.get(page, OPEN) == 0 && facts.get(page, DRAINING) == 0 {
+                return Err(format!("class {}: page {page} has free chunks and is not open", self.index + 1));
+            }
+            free += u64::from(facts.get(page, FREE));
+        }
+        if free != self.free {
+            return Err(format!("class {}: {} free chunks counted, {free} found", self.index + 1, self.free));
+        }
+        Ok(())
+    }
+}
