@@ -85,6 +85,9 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
 
 /// Binds, and tells whoever waits for it which ports it became.
 fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
+    if settings.tcp_port < -1 && settings.socket_path.is_none() {
+        return Err(Exit::new(OS_ERROR, impossible_port(settings)));
+    }
     let listeners = net::listen(settings).map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
     process::enough_connections(settings, listeners.len())?;
     if let Some(path) = settings.port_file.as_deref().filter(|_| settings.socket_path.is_none())
@@ -93,6 +96,15 @@ fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
         say(&line);
     }
     Ok(listeners)
+}
+
+/// What memcached says of a port below -1: it is only refused when it is to be bound.
+fn impossible_port(settings: &Settings) -> String {
+    let place = match &settings.inter {
+        None => format!("TCP port {}", settings.tcp_port),
+        Some(list) => format!("one of interface(s) {list}"),
+    };
+    format!("getaddrinfo(): Servname not supported for ai_socktype\nfailed to listen on {place}: Success")
 }
 
 fn write_pid_file(settings: &Settings) -> Option<PidFile> {
