@@ -16,6 +16,9 @@ use support::server::{self, Server};
 use support::transcript::{self, Agreement, Conversation, Exchange, Names, Piece, Step, Transcript};
 use support::{Link, escaped};
 
+/// Gives our server the commands of memcached's debug build (section 16.6), of which `debugtime` is used here.
+const DEBUG_FLAG: &str = "--debug-commands";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let record = arguments.iter().any(|argument| argument == "--record");
