@@ -22,177 +22,59 @@ type Refusal = (&'static [&'static str], i32, &'static str);
 
 const REFUSED_FLAGS: &[Refusal] = &[
     (&["-p", "70000"], 64, "ERROR: Invalid port number 70000."),
-    (
-        &["-c", "0"],
-        1,
-        "Maximum connections must be greater than 0",
-    ),
+    (&["-c", "0"], 1, "Maximum connections must be greater than 0"),
     (&["-f", "1.0"], 1, "Factor must be greater than 1"),
     (&["-n", "0"], 1, "Chunk size must be greater than 0"),
     (&["-n", "abc"], 1, "Chunk size must be greater than 0"),
     (&["-D", ""], 1, "No delimiter specified"),
     (&["-t", "0"], 1, "Number of threads must be greater than 0"),
-    (
-        &["-R", "0"],
-        1,
-        "Number of requests per event must be greater than 0",
-    ),
-    (
-        &["-N", "0"],
-        1,
-        "Maximum number of NAPI IDs must be greater than 0",
-    ),
-    (
-        &["-B", "morse"],
-        64,
-        "Invalid value for binding protocol: morse",
-    ),
-    (
-        &["-I", "1000"],
-        64,
-        "Item max size cannot be less than 1024 bytes.",
-    ),
-    (
-        &["-I", "1025m"],
-        64,
-        "Cannot set item size limit higher than a gigabyte.",
-    ),
-    (
-        &["-m", "1"],
-        64,
-        "Cannot set item size limit higher than 1/2 of memory max.",
-    ),
-    (
-        &["-I", "40m"],
-        64,
-        "Cannot set item size limit higher than 1/2 of memory max.",
-    ),
-    (
-        &["-u", "nobody-of-this-name"],
-        67,
-        "can't find the user nobody-of-this-name to switch to",
-    ),
-    (
-        &["-Y", "/nonexistent/authfile"],
-        1,
-        "Could not open authfile [/nonexistent/authfile] for reading",
-    ),
+    (&["-R", "0"], 1, "Number of requests per event must be greater than 0"),
+    (&["-N", "0"], 1, "Maximum number of NAPI IDs must be greater than 0"),
+    (&["-B", "morse"], 64, "Invalid value for binding protocol: morse"),
+    (&["-I", "1000"], 64, "Item max size cannot be less than 1024 bytes."),
+    (&["-I", "1025m"], 64, "Cannot set item size limit higher than a gigabyte."),
+    (&["-m", "1"], 64, "Cannot set item size limit higher than 1/2 of memory max."),
+    (&["-I", "40m"], 64, "Cannot set item size limit higher than 1/2 of memory max."),
+    (&["-u", "nobody-of-this-name"], 67, "can't find the user nobody-of-this-name to switch to"),
+    (&["-Y", "/nonexistent/authfile"], 1, "Could not open authfile [/nonexistent/authfile] for reading"),
     (&["--nonsense"], 1, "Illegal argument \"?\""),
 ];
 
 const REFUSED_EXTENDED: &[(&str, i32, &str)] = &[
     ("bogus", 1, "Illegal suboption \"bogus\""),
     ("hashpower", 1, "Missing numeric argument for hashpower"),
-    (
-        "hashpower=5",
-        1,
-        "Initial hashtable multiplier of 5 is too low",
-    ),
-    (
-        "hashpower=40",
-        1,
-        "Initial hashtable multiplier of 40 is too high",
-    ),
-    (
-        "slab_automove=3",
-        1,
-        "slab_automove must be between 0 and 2",
-    ),
-    (
-        "slab_automove_ratio",
-        1,
-        "Missing slab_automove_ratio argument",
-    ),
-    (
-        "slab_automove_ratio=2",
-        1,
-        "slab_automove_ratio must be > 0 and < 1",
-    ),
-    (
-        "slab_automove_window=2",
-        1,
-        "slab_automove_window must be > 2 and < 1800",
-    ),
-    (
-        "tail_repair_time",
-        1,
-        "Missing numeric argument for tail_repair_time",
-    ),
-    (
-        "tail_repair_time=5",
-        1,
-        "Cannot set tail_repair_time to less than 10 seconds",
-    ),
+    ("hashpower=5", 1, "Initial hashtable multiplier of 5 is too low"),
+    ("hashpower=40", 1, "Initial hashtable multiplier of 40 is too high"),
+    ("slab_automove=3", 1, "slab_automove must be between 0 and 2"),
+    ("slab_automove_ratio", 1, "Missing slab_automove_ratio argument"),
+    ("slab_automove_ratio=2", 1, "slab_automove_ratio must be > 0 and < 1"),
+    ("slab_automove_window=2", 1, "slab_automove_window must be > 2 and < 1800"),
+    ("tail_repair_time", 1, "Missing numeric argument for tail_repair_time"),
+    ("tail_repair_time=5", 1, "Cannot set tail_repair_time to less than 10 seconds"),
     ("hash_algorithm", 1, "Missing hash_algorithm argument"),
-    (
-        "hash_algorithm=md5",
-        1,
-        "Unknown hash_algorithm option (jenkins, murmur3, xxh3)",
-    ),
+    ("hash_algorithm=md5", 1, "Unknown hash_algorithm option (jenkins, murmur3, xxh3)"),
     ("lru_crawler_sleep", 1, "Missing lru_crawler_sleep value"),
-    (
-        "lru_crawler_sleep=2000000",
-        1,
-        "LRU crawler sleep must be between 0 and 1 second",
-    ),
-    (
-        "lru_crawler_tocrawl",
-        1,
-        "Missing lru_crawler_tocrawl value",
-    ),
-    (
-        "lru_crawler_tocrawl=abc",
-        1,
-        "lru_crawler_tocrawl takes a numeric 32bit value",
-    ),
+    ("lru_crawler_sleep=2000000", 1, "LRU crawler sleep must be between 0 and 1 second"),
+    ("lru_crawler_tocrawl", 1, "Missing lru_crawler_tocrawl value"),
+    ("lru_crawler_tocrawl=abc", 1, "lru_crawler_tocrawl takes a numeric 32bit value"),
     ("hot_lru_pct=90", 1, "hot_lru_pct must be > 1 and < 80"),
     ("warm_lru_pct=0", 1, "warm_lru_pct must be > 1 and < 80"),
-    (
-        "hot_lru_pct=50,warm_lru_pct=40",
-        64,
-        "hot_lru_pct + warm_lru_pct cannot be more than 80% combined",
-    ),
+    ("hot_lru_pct=50,warm_lru_pct=40", 64, "hot_lru_pct + warm_lru_pct cannot be more than 80% combined"),
     ("hot_max_factor=0", 1, "hot_max_factor must be > 0"),
-    (
-        "temporary_ttl=60,no_lru_maintainer",
-        64,
-        "temporary_ttl requires lru_maintainer to be enabled",
-    ),
-    (
-        "slab_sizes=100-90",
-        64,
-        "slab size 90 cannot be lower than or equal to a previous class size",
-    ),
-    (
-        "slab_sizes=100-104",
-        64,
-        "slab size 104 must be at least 8 bytes larger than previous class",
-    ),
+    ("temporary_ttl=60,no_lru_maintainer", 64, "temporary_ttl requires lru_maintainer to be enabled"),
+    ("slab_sizes=100-90", 64, "slab size 90 cannot be lower than or equal to a previous class size"),
+    ("slab_sizes=100-104", 64, "slab size 104 must be at least 8 bytes larger than previous class"),
     ("slab_sizes=10", 64, "slab size 10 is out of valid range"),
-    (
-        "slab_chunk_max=2000000",
-        64,
-        "slab_chunk_max must be specified in kilobytes.",
-    ),
-    (
-        "watcher_logbuf_size=x",
-        1,
-        "could not parse argument to watcher_logbuf_size",
-    ),
-    (
-        "read_buf_mem_limit",
-        1,
-        "Missing read_buf_mem_limit argument",
-    ),
+    ("slab_chunk_max=2000000", 64, "slab_chunk_max must be specified in kilobytes."),
+    ("watcher_logbuf_size=x", 1, "could not parse argument to watcher_logbuf_size"),
+    ("read_buf_mem_limit", 1, "Missing read_buf_mem_limit argument"),
 ];
 
 #[test]
 fn refused_flags_say_why_and_exit_as_memcached_does() {
     let wrong: Vec<String> = REFUSED_FLAGS
         .iter()
-        .filter_map(|(flags, code, message)| {
-            refusal_problem(&[&["-u", "root"], *flags].concat(), *code, message)
-        })
+        .filter_map(|(flags, code, message)| refusal_problem(&[&["-u", "root"], *flags].concat(), *code, message))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -201,9 +83,7 @@ fn refused_flags_say_why_and_exit_as_memcached_does() {
 fn refused_extended_options_say_why() {
     let wrong: Vec<String> = REFUSED_EXTENDED
         .iter()
-        .filter_map(|(option, code, message)| {
-            refusal_problem(&["-u", "root", "-o", option], *code, message)
-        })
+        .filter_map(|(option, code, message)| refusal_problem(&["-u", "root", "-o", option], *code, message))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -226,32 +106,20 @@ fn refusal_problem(flags: &[&str], code: i32, message: &str) -> Option<String> {
     if said.contains(message) && output.status.code() == Some(code) {
         return None;
     }
-    Some(format!(
-        "{flags:?} should exit {code} saying {message:?}; {} and said {said:?}",
-        output.status
-    ))
+    Some(format!("{flags:?} should exit {code} saying {message:?}; {} and said {said:?}", output.status))
 }
 
 #[test]
 fn help_license_and_version_print_and_exit() {
     let version = run(&["-V"]);
-    assert!(
-        String::from_utf8_lossy(&version.stdout).starts_with("memcached 1.6."),
-        "{version:?}"
-    );
+    assert!(String::from_utf8_lossy(&version.stdout).starts_with("memcached 1.6."), "{version:?}");
     assert_eq!(version.status.code(), Some(0));
     let help = run(&["-h"]);
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
     assert!(text.starts_with("memcached 1.6."), "{text}");
-    for word in [
-        "--port",
-        "--unix-socket",
-        "--memory-limit",
-        "--conn-limit",
-        "--max-item-size",
-        "--pidfile",
-        "slab_automove",
-    ] {
+    for word in
+        ["--port", "--unix-socket", "--memory-limit", "--conn-limit", "--max-item-size", "--pidfile", "slab_automove"]
+    {
         assert!(text.contains(word), "-h names {word}");
     }
     assert_eq!(help.status.code(), Some(0));
@@ -293,22 +161,10 @@ fn a_bare_ipv6_address_takes_the_port_of_p() {
 fn any_free_port_is_told_in_the_port_file() {
     let folder = Folder::new("ports");
     let file = folder.path("ports");
-    let _server = Started::new(
-        &["-l", "127.0.0.1", "-p", "-1"],
-        &[("MEMCACHED_PORT_FILENAME", &file)],
-    );
+    let _server = Started::new(&["-l", "127.0.0.1", "-p", "-1"], &[("MEMCACHED_PORT_FILENAME", &file)]);
     let text = wait_for_file(&file);
-    let port = text
-        .lines()
-        .find_map(|line| line.strip_prefix("TCP INET: "))
-        .expect("the file names the port");
-    answers(
-        (
-            Ipv4Addr::LOCALHOST,
-            port.parse().expect("a port is a number"),
-        )
-            .into(),
-    );
+    let port = text.lines().find_map(|line| line.strip_prefix("TCP INET: ")).expect("the file names the port");
+    answers((Ipv4Addr::LOCALHOST, port.parse().expect("a port is a number")).into());
 }
 
 #[test]
@@ -318,21 +174,13 @@ fn a_unix_socket_has_the_permissions_asked_for_and_no_tcp_beside_it() {
     let port = free_port();
     let server = Started::new(&["-s", &path, "-a", "770", "-p", &port.to_string()], &[]);
     let mut stream = unix_connection(&path);
-    stream
-        .write_all(b"set k 0 0 1\r\na\r\nget k\r\n")
-        .expect("it takes commands");
+    stream.write_all(b"set k 0 0 1\r\na\r\nget k\r\n").expect("it takes commands");
     let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
     let said: Vec<String> = lines.by_ref().take(4).collect();
     assert_eq!(said, ["STORED", "VALUE k 0 1", "a", "END"]);
-    let mode = fs::metadata(&path)
-        .expect("the socket is there")
-        .permissions()
-        .mode();
+    let mode = fs::metadata(&path).expect("the socket is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o770);
-    assert!(
-        Link::open((Ipv4Addr::LOCALHOST, port).into()).is_err(),
-        "TCP is off"
-    );
+    assert!(Link::open((Ipv4Addr::LOCALHOST, port).into()).is_err(), "TCP is off");
     drop(server);
 }
 
@@ -341,22 +189,12 @@ fn an_old_socket_file_is_replaced_and_another_file_is_not() {
     let folder = Folder::new("oldsocket");
     let path = folder.path("socket");
     drop(Started::new(&["-s", &path], &[]).wait_unix(&path));
-    assert!(
-        Path::new(&path).exists(),
-        "the socket file stays when the server ends"
-    );
+    assert!(Path::new(&path).exists(), "the socket file stays when the server ends");
     let _again = Started::new(&["-s", &path], &[]).wait_unix(&path);
     let plain = folder.path("plain");
     fs::write(&plain, "mine").expect("a file can be written");
-    expect_refusal(
-        &["-u", "root", "-s", &plain],
-        71,
-        "failed to listen on UNIX socket",
-    );
-    assert_eq!(
-        fs::read_to_string(&plain).expect("the file is still there"),
-        "mine"
-    );
+    expect_refusal(&["-u", "root", "-s", &plain], 71, "failed to listen on UNIX socket");
+    assert_eq!(fs::read_to_string(&plain).expect("the file is still there"), "mine");
 }
 
 // --- signals -----------------------------------------------------------------------------------------------------------
@@ -405,35 +243,16 @@ fn a_daemon_detaches_writes_its_pid_file_and_removes_it() {
     let folder = Folder::new("daemon");
     let file = folder.path("pid");
     let port = free_port();
-    let output = run(&[
-        "-d",
-        "-u",
-        "root",
-        "-P",
-        &file,
-        "-l",
-        "127.0.0.1",
-        "-p",
-        &port.to_string(),
-    ]);
+    let output = run(&["-d", "-u", "root", "-P", &file, "-l", "127.0.0.1", "-p", &port.to_string()]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = wait_for_file(&file);
-    let pid: u32 = text
-        .trim_end()
-        .parse()
-        .expect("the pid file holds a number");
+    let pid: u32 = text.trim_end().parse().expect("the pid file holds a number");
     assert!(text.ends_with('\n'));
     let _guard = KillByPid(pid);
     answers((Ipv4Addr::LOCALHOST, port).into());
-    assert_eq!(
-        fs::read_link(format!("/proc/{pid}/cwd")).expect("the process is there"),
-        PathBuf::from("/")
-    );
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).expect("the process is there"), PathBuf::from("/"));
     server::signal(pid, "TERM");
-    assert!(
-        eventually(|| !Path::new(&file).exists()),
-        "the pid file goes with the daemon"
-    );
+    assert!(eventually(|| !Path::new(&file).exists()), "the pid file goes with the daemon");
 }
 
 #[test]
@@ -441,10 +260,7 @@ fn without_d_the_pid_file_stays() {
     let folder = Folder::new("pidfile");
     let file = folder.path("pid");
     let mut server = Started::on_loopback(&["-P", &file]);
-    assert_eq!(
-        wait_for_file(&file).trim_end(),
-        server.child.id().to_string()
-    );
+    assert_eq!(wait_for_file(&file).trim_end(), server.child.id().to_string());
     server::signal(server.child.id(), "TERM");
     assert!(wait_end(&mut server.child, PATIENCE).is_some());
     assert!(Path::new(&file).exists());
@@ -457,36 +273,16 @@ fn u_becomes_that_user() {
         return;
     }
     let port = free_port();
-    let server = Started::new(
-        &["-u", "nobody", "-l", "127.0.0.1", "-p", &port.to_string()],
-        &[],
-    );
+    let server = Started::new(&["-u", "nobody", "-l", "127.0.0.1", "-p", &port.to_string()], &[]);
     answers((Ipv4Addr::LOCALHOST, port).into());
-    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id()))
-        .expect("the process is there");
-    let ids = status
-        .lines()
-        .find(|line| line.starts_with("Uid:"))
-        .expect("it has a user")
-        .to_owned();
+    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("the process is there");
+    let ids = status.lines().find(|line| line.starts_with("Uid:")).expect("it has a user").to_owned();
     let nobody = fs::read_to_string("/etc/passwd").expect("there are users");
-    let id = nobody
-        .lines()
-        .find_map(|line| line.strip_prefix("nobody:x:"))
-        .expect("nobody is one of them");
+    let id = nobody.lines().find_map(|line| line.strip_prefix("nobody:x:")).expect("nobody is one of them");
     let id = id.split(':').next().unwrap_or_default();
-    assert!(
-        ids.split_whitespace().skip(1).all(|each| each == id),
-        "{ids}"
-    );
-    let groups = status
-        .lines()
-        .find(|line| line.starts_with("Groups:"))
-        .unwrap_or_default();
-    assert!(
-        groups.split_whitespace().nth(1).is_none(),
-        "supplementary groups are dropped: {groups}"
-    );
+    assert!(ids.split_whitespace().skip(1).all(|each| each == id), "{ids}");
+    let groups = status.lines().find(|line| line.starts_with("Groups:")).unwrap_or_default();
+    assert!(groups.split_whitespace().nth(1).is_none(), "supplementary groups are dropped: {groups}");
 }
 
 // --- limits ------------------------------------------------------------------------------------------------------------
@@ -510,18 +306,11 @@ fn beyond_the_connection_limit_an_error_line_and_the_end() {
     let mut refused = refused.expect("the limit is reached");
     assert_eq!(refused.received, b"ERROR Too many open connections\r\n");
     assert!(refused.reaches_end());
-    assert!(
-        (16..=64).contains(&links.len()),
-        "{} connections fit into -c 64",
-        links.len()
-    );
+    assert!((16..=64).contains(&links.len()), "{} connections fit into -c 64", links.len());
     links[0].take();
     let stats = String::from_utf8(links[0].ask(b"stats\r\n", b"END\r\n")).expect("stats are text");
     assert!(stats.contains("STAT max_connections 64\r\n"));
-    assert!(
-        !stats.contains("STAT rejected_connections 0\r\n"),
-        "the refusal is counted"
-    );
+    assert!(!stats.contains("STAT rejected_connections 0\r\n"), "the refusal is counted");
     links.drain(1..8);
     assert!(
         eventually(|| server.connect().ask(b"mn\r\n", b"\r\n") == b"MN\r\n"),
@@ -538,17 +327,11 @@ fn with_no_maxconns_fast_a_connection_waits_for_room() {
     }
     links[0].read_until(|bytes| bytes == b"MN\r\n");
     let last = links.len() - 1;
-    assert!(
-        !links[last].wait(Duration::from_millis(300)),
-        "the last one is neither answered nor refused"
-    );
+    assert!(!links[last].wait(Duration::from_millis(300)), "the last one is neither answered nor refused");
     let mut waiting = links.split_off(60);
     drop(links);
     let mut last = waiting.pop().expect("the last is left");
-    assert!(
-        last.read_until(|bytes| bytes == b"MN\r\n"),
-        "it is answered when others have gone"
-    );
+    assert!(last.read_until(|bytes| bytes == b"MN\r\n"), "it is answered when others have gone");
 }
 
 #[test]
@@ -590,29 +373,17 @@ fn text_authentication_reads_the_credentials_from_a_set() {
         expect_answer(&mut link, sent, expected);
     }
     for (sent, expected) in [
-        (
-            &b"set a 0 0 11\r\nalice wrong\r\n"[..],
-            &b"CLIENT_ERROR authentication failure\r\n"[..],
-        ),
-        (
-            b"set a 0 0 11\r\nalicesecret\r\n",
-            b"CLIENT_ERROR bad authentication token format\r\n",
-        ),
+        (&b"set a 0 0 11\r\nalice wrong\r\n"[..], &b"CLIENT_ERROR authentication failure\r\n"[..]),
+        (b"set a 0 0 11\r\nalicesecret\r\n", b"CLIENT_ERROR bad authentication token format\r\n"),
         (b"set a 0 0 13 noreply\r\nbob pass:word\r\n", b"STORED\r\n"),
-        (
-            b"set a 0 0 20000\r\n",
-            b"CLIENT_ERROR auth token too long\r\n",
-        ),
+        (b"set a 0 0 20000\r\n", b"CLIENT_ERROR auth token too long\r\n"),
         (b"set a 0 0\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
     ] {
         expect_answer(&mut server.connect(), sent, expected);
     }
     let mut short = server.connect();
     short.send(b"quit\r\n");
-    assert!(
-        short.reaches_end() && short.received.is_empty(),
-        "a line under 6 bytes closes without a word"
-    );
+    assert!(short.reaches_end() && short.received.is_empty(), "a line under 6 bytes closes without a word");
 }
 
 #[test]
@@ -624,10 +395,7 @@ fn hup_reads_the_auth_file_again() {
     fs::write(&file, "bob:word\n").expect("a file can be written");
     server.signal("HUP");
     assert!(
-        eventually(|| server
-            .connect()
-            .ask(b"set a 0 0 8\r\nbob word\r\n", b"\r\n")
-            == b"STORED\r\n"),
+        eventually(|| server.connect().ask(b"set a 0 0 8\r\nbob word\r\n", b"\r\n") == b"STORED\r\n"),
         "the new user gets in"
     );
     expect_answer(
@@ -641,12 +409,7 @@ fn expect_answer(link: &mut Link, sent: &[u8], expected: &[u8]) {
     link.send(sent);
     link.read_until(|bytes| bytes.len() >= expected.len());
     let said = link.take();
-    assert_eq!(
-        support::escaped(&said),
-        support::escaped(expected),
-        "to {}",
-        support::escaped(sent)
-    );
+    assert_eq!(support::escaped(&said), support::escaped(expected), "to {}", support::escaped(sent));
 }
 
 // --- helpers -------------------------------------------------------------------------------------------------------------
@@ -673,11 +436,7 @@ struct Started {
 
 impl Started {
     fn new(flags: &[&str], environment: &[(&str, &str)]) -> Started {
-        let user: &[&str] = if flags.contains(&"-u") {
-            &[]
-        } else {
-            &["-u", "root"]
-        };
+        let user: &[&str] = if flags.contains(&"-u") { &[] } else { &["-u", "root"] };
         let child = Command::new(server::memhold())
             .args(user)
             .args(flags)
@@ -728,10 +487,7 @@ struct KillByPid(u32);
 
 impl Drop for KillByPid {
     fn drop(&mut self) {
-        let _ = Command::new("kill")
-            .args(["-KILL", &self.0.to_string()])
-            .stderr(Stdio::null())
-            .status();
+        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).stderr(Stdio::null()).status();
     }
 }
 
@@ -769,9 +525,7 @@ fn eventually(mut what: impl FnMut() -> bool) -> bool {
 }
 
 fn answers(address: SocketAddr) {
-    let answered = eventually(|| {
-        Link::open(address).is_ok_and(|mut link| link.ask(b"mn\r\n", b"\r\n") == b"MN\r\n")
-    });
+    let answered = eventually(|| Link::open(address).is_ok_and(|mut link| link.ask(b"mn\r\n", b"\r\n") == b"MN\r\n"));
     assert!(answered, "{address} answers");
 }
 
@@ -780,9 +534,7 @@ fn unix_connection(path: &str) -> UnixStream {
     loop {
         match UnixStream::connect(path) {
             Ok(stream) => {
-                stream
-                    .set_read_timeout(Some(PATIENCE))
-                    .expect("a timeout can be set");
+                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
                 return stream;
             }
             Err(error) => assert!(Instant::now() < deadline, "{path}: {error}"),
@@ -792,14 +544,10 @@ fn unix_connection(path: &str) -> UnixStream {
 }
 
 fn wait_for_file(path: &str) -> String {
-    assert!(
-        eventually(|| fs::read_to_string(path).is_ok_and(|text| !text.is_empty())),
-        "{path} appears"
-    );
+    assert!(eventually(|| fs::read_to_string(path).is_ok_and(|text| !text.is_empty())), "{path} appears");
     fs::read_to_string(path).expect("the file is there")
 }
 
 fn is_root() -> bool {
-    fs::read_to_string("/proc/self/status")
-        .is_ok_and(|text| text.lines().any(|line| line.starts_with("Uid:\t0\t")))
+    fs::read_to_string("/proc/self/status").is_ok_and(|text| text.lines().any(|line| line.starts_with("Uid:\t0\t")))
 }
