@@ -76,7 +76,10 @@ fn run_against(binary: &Path, transcripts: &[Transcript]) -> Totals {
         for _ in 0..8 {
             scope.spawn(|| {
                 while let Some((file, conversation)) = own.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let flags: Vec<&str> = conversation.server.iter().flatten().map(String::as_str).collect();
+                    let mut flags: Vec<&str> = conversation.server.iter().flatten().map(String::as_str).collect();
+                    if conversation.moves_clock() && !peer.old {
+                        flags.push(DEBUG_FLAG);
+                    }
                     let server = Server::start(binary, &flags);
                     if let Err((line, reason)) = peer.run(&server, conversation) {
                         fail(file, line, conversation, reason);
