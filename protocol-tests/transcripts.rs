@@ -16,6 +16,9 @@ use support::server::{self, Server};
 use support::transcript::{self, Agreement, Conversation, Exchange, Names, Piece, Step, Transcript};
 use support::{Link, escaped};
 
+/// Gives our server the commands of memcached's debug build (section 16.6), of which `debugtime` is used here.
+const DEBUG_FLAG: &str = "--debug-commands";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let record = arguments.iter().any(|argument| argument == "--record");
@@ -73,7 +76,10 @@ fn run_against(binary: &Path, transcripts: &[Transcript]) -> Totals {
         for _ in 0..8 {
             scope.spawn(|| {
                 while let Some((file, conversation)) = own.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let flags: Vec<&str> = conversation.server.iter().flatten().map(String::as_str).collect();
+                    let mut flags: Vec<&str> = conversation.server.iter().flatten().map(String::as_str).collect();
+                    if conversation.moves_clock() && !peer.old {
+                        flags.push(DEBUG_FLAG);
+                    }
                     let server = Server::start(binary, &flags);
                     if let Err((line, reason)) = peer.run(&server, conversation) {
                         fail(file, line, conversation, reason);

@@ -314,7 +314,7 @@ fn compare_from(pieces: &[Piece], bytes: &[u8], at: usize, names: &mut Names) ->
             }
         }
         Piece::Lines => return compare_lines(after, bytes, at, names),
-        Piece::Any => at + rest.iter().take_while(|byte| !matches!(byte, b'\r' | b'\n')).count(),
+        Piece::Any => return compare_any(after, bytes, at, names),
         Piece::Number | Piece::Range(..) | Piece::Named(_) => {
             at + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
         }
@@ -337,6 +337,20 @@ fn accepts(piece: &Piece, digits: &[u8], names: &mut Names) -> bool {
         Piece::Named(name) => *names.entry(name.clone()).or_insert_with(|| text.clone()) == text,
         _ => true,
     }
+}
+
+/// Takes as few bytes of the line, but one, as let the rest agree.
+fn compare_any(after: &[Piece], bytes: &[u8], from: usize, names: &mut Names) -> Agreement {
+    for at in from..bytes.len() {
+        if matches!(bytes[at], b'\r' | b'\n') {
+            return Agreement::No;
+        }
+        match compare_from(after, bytes, at + 1, names) {
+            Agreement::No => {}
+            other => return other,
+        }
+    }
+    Agreement::SoFar
 }
 
 /// Skips as few whole lines as let the rest agree.

@@ -1,0 +1,553 @@
+//! Starts the binary as an operator would: flags, messages and exit codes, sockets, signals, pid file, user, limits.
+//!
+//! The rows come from sections 9, 10, 15 and 16 of the reference. `MEMHOLD_TEST_BINARY` runs them against another binary.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use support::server::{self, Server, free_port, wait_end};
+use support::{Link, PATIENCE};
+
+// --- flags that are refused ------------------------------------------------------------------------------------------
+
+/// Flags, exit code and what standard error holds.
+type Refusal = (&'static [&'static str], i32, &'static str);
+
+const REFUSED_FLAGS: &[Refusal] = &[
+    (&["-p", "70000"], 64, "ERROR: Invalid port number 70000."),
+    (&["-c", "0"], 1, "Maximum connections must be greater than 0"),
+    (&["-f", "1.0"], 1, "Factor must be greater than 1"),
+    (&["-n", "0"], 1, "Chunk size must be greater than 0"),
+    (&["-n", "abc"], 1, "Chunk size must be greater than 0"),
+    (&["-D", ""], 1, "No delimiter specified"),
+    (&["-t", "0"], 1, "Number of threads must be greater than 0"),
+    (&["-R", "0"], 1, "Number of requests per event must be greater than 0"),
+    (&["-N", "0"], 1, "Maximum number of NAPI IDs must be greater than 0"),
+    (&["-B", "morse"], 64, "Invalid value for binding protocol: morse"),
+    (&["-I", "1000"], 64, "Item max size cannot be less than 1024 bytes."),
+    (&["-I", "1025m"], 64, "Cannot set item size limit higher than a gigabyte."),
+    (&["-m", "1"], 64, "Cannot set item size limit higher than 1/2 of memory max."),
+    (&["-I", "40m"], 64, "Cannot set item size limit higher than 1/2 of memory max."),
+    (&["-u", "nobody-of-this-name"], 67, "can't find the user nobody-of-this-name to switch to"),
+    (&["-Y", "/nonexistent/authfile"], 1, "Could not open authfile [/nonexistent/authfile] for reading"),
+    (&["--nonsense"], 1, "Illegal argument \"?\""),
+];
+
+const REFUSED_EXTENDED: &[(&str, i32, &str)] = &[
+    ("bogus", 1, "Illegal suboption \"bogus\""),
+    ("hashpower", 1, "Missing numeric argument for hashpower"),
+    ("hashpower=5", 1, "Initial hashtable multiplier of 5 is too low"),
+    ("hashpower=40", 1, "Initial hashtable multiplier of 40 is too high"),
+    ("slab_automove=3", 1, "slab_automove must be between 0 and 2"),
+    ("slab_automove_ratio", 1, "Missing slab_automove_ratio argument"),
+    ("slab_automove_ratio=2", 1, "slab_automove_ratio must be > 0 and < 1"),
+    ("slab_automove_window=2", 1, "slab_automove_window must be > 2 and < 1800"),
+    ("tail_repair_time", 1, "Missing numeric argument for tail_repair_time"),
+    ("tail_repair_time=5", 1, "Cannot set tail_repair_time to less than 10 seconds"),
+    ("hash_algorithm", 1, "Missing hash_algorithm argument"),
+    ("hash_algorithm=md5", 1, "Unknown hash_algorithm option (jenkins, murmur3, xxh3)"),
+    ("lru_crawler_sleep", 1, "Missing lru_crawler_sleep value"),
+    ("lru_crawler_sleep=2000000", 1, "LRU crawler sleep must be between 0 and 1 second"),
+    ("lru_crawler_tocrawl", 1, "Missing lru_crawler_tocrawl value"),
+    ("lru_crawler_tocrawl=abc", 1, "lru_crawler_tocrawl takes a numeric 32bit value"),
+    ("hot_lru_pct=90", 1, "hot_lru_pct must be > 1 and < 80"),
+    ("warm_lru_pct=0", 1, "warm_lru_pct must be > 1 and < 80"),
+    ("hot_lru_pct=50,warm_lru_pct=40", 64, "hot_lru_pct + warm_lru_pct cannot be more than 80% combined"),
+    ("hot_max_factor=0", 1, "hot_max_factor must be > 0"),
+    ("temporary_ttl=60,no_lru_maintainer", 64, "temporary_ttl requires lru_maintainer to be enabled"),
+    ("slab_sizes=100-90", 64, "slab size 90 cannot be lower than or equal to a previous class size"),
+    ("slab_sizes=100-104", 64, "slab size 104 must be at least 8 bytes larger than previous class"),
+    ("slab_sizes=10", 64, "slab size 10 is out of valid range"),
+    ("slab_chunk_max=2000000", 64, "slab_chunk_max must be specified in kilobytes."),
+    ("watcher_logbuf_size=x", 1, "could not parse argument to watcher_logbuf_size"),
+    ("read_buf_mem_limit", 1, "Missing read_buf_mem_limit argument"),
+];
+
+#[test]
+fn refused_flags_say_why_and_exit_as_memcached_does() {
+    let wrong: Vec<String> = REFUSED_FLAGS
+        .iter()
+        .filter_map(|(flags, code, message)| refusal_problem(&[&["-u", "root"], *flags].concat(), *code, message))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn refused_extended_options_say_why() {
+    let wrong: Vec<String> = REFUSED_EXTENDED
+        .iter()
+        .filter_map(|(option, code, message)| refusal_problem(&["-u", "root", "-o", option], *code, message))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn root_must_name_a_user() {
+    if is_root() {
+        expect_refusal(&["-p", "0"], 64, "must add '-u root' to start as root");
+    }
+}
+
+fn expect_refusal(flags: &[&str], code: i32, message: &str) {
+    assert_eq!(refusal_problem(flags, code, message), None);
+}
+
+/// What is wrong with how the binary refuses `flags`, if anything.
+fn refusal_problem(flags: &[&str], code: i32, message: &str) -> Option<String> {
+    let output = run(flags);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains(message) && output.status.code() == Some(code) {
+        return None;
+    }
+    Some(format!("{flags:?} should exit {code} saying {message:?}; {} and said {said:?}", output.status))
+}
+
+#[test]
+fn help_license_and_version_print_and_exit() {
+    let version = run(&["-V"]);
+    assert!(String::from_utf8_lossy(&version.stdout).starts_with("memcached 1.6."), "{version:?}");
+    assert_eq!(version.status.code(), Some(0));
+    let help = run(&["-h"]);
+    let text = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(text.starts_with("memcached 1.6."), "{text}");
+    for word in
+        ["--port", "--unix-socket", "--memory-limit", "--conn-limit", "--max-item-size", "--pidfile", "slab_automove"]
+    {
+        assert!(text.contains(word), "-h names {word}");
+    }
+    assert_eq!(help.status.code(), Some(0));
+    assert_eq!(run(&["-i"]).status.code(), Some(0));
+}
+
+// --- sockets ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_port_in_use_is_refused_with_71() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    expect_refusal(
+        &["-u", "root", "-l", "127.0.0.1", "-p", &port],
+        71,
+        "failed to listen on one of interface(s) 127.0.0.1: Address already in use",
+    );
+}
+
+#[test]
+fn several_addresses_may_be_listened_on() {
+    let (first, second, third) = (free_port(), free_port(), free_port());
+    let list = format!("127.0.0.1:{first},127.0.0.1:{second}");
+    let other = format!("[::1]:{third}");
+    let _server = Started::new(&["-l", &list, "-l", &other], &[]);
+    answers((Ipv4Addr::LOCALHOST, first).into());
+    answers((Ipv4Addr::LOCALHOST, second).into());
+    answers((Ipv6Addr::LOCALHOST, third).into());
+}
+
+#[test]
+fn a_bare_ipv6_address_takes_the_port_of_p() {
+    let port = free_port();
+    let _server = Started::new(&["-l", "::1", "-p", &port.to_string()], &[]);
+    answers((Ipv6Addr::LOCALHOST, port).into());
+}
+
+#[test]
+fn any_free_port_is_told_in_the_port_file() {
+    let folder = Folder::new("ports");
+    let file = folder.path("ports");
+    let _server = Started::new(&["-l", "127.0.0.1", "-p", "-1"], &[("MEMCACHED_PORT_FILENAME", &file)]);
+    let text = wait_for_file(&file);
+    let port = text.lines().find_map(|line| line.strip_prefix("TCP INET: ")).expect("the file names the port");
+    answers((Ipv4Addr::LOCALHOST, port.parse().expect("a port is a number")).into());
+}
+
+#[test]
+fn a_unix_socket_has_the_permissions_asked_for_and_no_tcp_beside_it() {
+    let folder = Folder::new("unix");
+    let path = folder.path("socket");
+    let port = free_port();
+    let server = Started::new(&["-s", &path, "-a", "770", "-p", &port.to_string()], &[]);
+    let mut stream = unix_connection(&path);
+    stream.write_all(b"set k 0 0 1\r\na\r\nget k\r\n").expect("it takes commands");
+    let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+    let said: Vec<String> = lines.by_ref().take(4).collect();
+    assert_eq!(said, ["STORED", "VALUE k 0 1", "a", "END"]);
+    let mode = fs::metadata(&path).expect("the socket is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o770);
+    assert!(Link::open((Ipv4Addr::LOCALHOST, port).into()).is_err(), "TCP is off");
+    drop(server);
+}
+
+#[test]
+fn an_old_socket_file_is_replaced_and_another_file_is_not() {
+    let folder = Folder::new("oldsocket");
+    let path = folder.path("socket");
+    drop(Started::new(&["-s", &path], &[]).wait_unix(&path));
+    assert!(Path::new(&path).exists(), "the socket file stays when the server ends");
+    let _again = Started::new(&["-s", &path], &[]).wait_unix(&path);
+    let plain = folder.path("plain");
+    fs::write(&plain, "mine").expect("a file can be written");
+    expect_refusal(&["-u", "root", "-s", &plain], 71, "failed to listen on UNIX socket");
+    assert_eq!(fs::read_to_string(&plain).expect("the file is still there"), "mine");
+}
+
+// --- signals -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn term_and_int_stop_with_exit_0() {
+    for name in ["TERM", "INT"] {
+        let mut server = Server::start(&server::memhold(), &[]);
+        server.connect().ask(b"set k 0 0 1\r\na\r\n", b"\r\n");
+        server.signal(name);
+        let status = server.wait_end().expect("it stops");
+        assert_eq!(status.code(), Some(0), "SIG{name}");
+    }
+}
+
+#[test]
+fn with_v_a_stop_is_told() {
+    let mut server = Started::on_loopback(&["-v"]);
+    server::signal(server.child.id(), "TERM");
+    assert!(server.errors().contains("Exiting normally"));
+}
+
+#[test]
+fn usr1_stops_in_good_order() {
+    let mut server = Started::on_loopback(&[]);
+    server::signal(server.child.id(), "USR1");
+    let status = wait_end(&mut server.child, PATIENCE).expect("it stops");
+    assert_eq!(status.code(), Some(0));
+    assert!(server.errors().contains("Gracefully stopping"));
+}
+
+#[test]
+fn hup_and_pipe_do_not_stop_it() {
+    let server = Server::start(&server::memhold(), &[]);
+    for name in ["HUP", "PIPE"] {
+        server.signal(name);
+        std::thread::sleep(Duration::from_millis(100));
+        answers(server.address);
+    }
+}
+
+// --- daemon, pid file, user ----------------------------------------------------------------------------------------------
+
+#[test]
+fn a_daemon_detaches_writes_its_pid_file_and_removes_it() {
+    let folder = Folder::new("daemon");
+    let file = folder.path("pid");
+    let port = free_port();
+    let output = run(&["-d", "-u", "root", "-P", &file, "-l", "127.0.0.1", "-p", &port.to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = wait_for_file(&file);
+    let pid: u32 = text.trim_end().parse().expect("the pid file holds a number");
+    assert!(text.ends_with('\n'));
+    let _guard = KillByPid(pid);
+    answers((Ipv4Addr::LOCALHOST, port).into());
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).expect("the process is there"), PathBuf::from("/"));
+    server::signal(pid, "TERM");
+    assert!(eventually(|| !Path::new(&file).exists()), "the pid file goes with the daemon");
+}
+
+#[test]
+fn without_d_the_pid_file_stays() {
+    let folder = Folder::new("pidfile");
+    let file = folder.path("pid");
+    let mut server = Started::on_loopback(&["-P", &file]);
+    assert_eq!(wait_for_file(&file).trim_end(), server.child.id().to_string());
+    server::signal(server.child.id(), "TERM");
+    assert!(wait_end(&mut server.child, PATIENCE).is_some());
+    assert!(Path::new(&file).exists());
+}
+
+#[test]
+fn u_becomes_that_user() {
+    if !is_root() {
+        println!("SKIPPED: only root can become somebody else");
+        return;
+    }
+    let port = free_port();
+    let server = Started::new(&["-u", "nobody", "-l", "127.0.0.1", "-p", &port.to_string()], &[]);
+    answers((Ipv4Addr::LOCALHOST, port).into());
+    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("the process is there");
+    let ids = status.lines().find(|line| line.starts_with("Uid:")).expect("it has a user").to_owned();
+    let nobody = fs::read_to_string("/etc/passwd").expect("there are users");
+    let id = nobody.lines().find_map(|line| line.strip_prefix("nobody:x:")).expect("nobody is one of them");
+    let id = id.split(':').next().unwrap_or_default();
+    assert!(ids.split_whitespace().skip(1).all(|each| each == id), "{ids}");
+    let groups = status.lines().find(|line| line.starts_with("Groups:")).unwrap_or_default();
+    assert!(groups.split_whitespace().nth(1).is_none(), "supplementary groups are dropped: {groups}");
+}
+
+// --- limits ------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn beyond_the_connection_limit_an_error_line_and_the_end() {
+    let server = Server::start(&server::memhold(), &["-c", "64"]);
+    let mut links = Vec::new();
+    let mut refused = None;
+    for _ in 0..80 {
+        let mut link = server.connect();
+        link.send(b"mn\r\n");
+        link.read_until(|bytes| bytes.ends_with(b"\r\n"));
+        if link.received == b"MN\r\n" {
+            links.push(link);
+        } else {
+            refused = Some(link);
+            break;
+        }
+    }
+    let mut refused = refused.expect("the limit is reached");
+    assert_eq!(refused.received, b"ERROR Too many open connections\r\n");
+    assert!(refused.reaches_end());
+    assert!((16..=64).contains(&links.len()), "{} connections fit into -c 64", links.len());
+    links[0].take();
+    let stats = String::from_utf8(links[0].ask(b"stats\r\n", b"END\r\n")).expect("stats are text");
+    assert!(stats.contains("STAT max_connections 64\r\n"));
+    assert!(!stats.contains("STAT rejected_connections 0\r\n"), "the refusal is counted");
+    links.drain(1..8);
+    assert!(
+        eventually(|| server.connect().ask(b"mn\r\n", b"\r\n") == b"MN\r\n"),
+        "there is room again when others have gone"
+    );
+}
+
+#[test]
+fn with_no_maxconns_fast_a_connection_waits_for_room() {
+    let server = Server::start(&server::memhold(), &["-c", "64", "-o", "no_maxconns_fast"]);
+    let mut links: Vec<Link> = (0..80).map(|_| server.connect()).collect();
+    for link in &mut links {
+        link.send(b"mn\r\n");
+    }
+    links[0].read_until(|bytes| bytes == b"MN\r\n");
+    let last = links.len() - 1;
+    assert!(!links[last].wait(Duration::from_millis(300)), "the last one is neither answered nor refused");
+    let mut waiting = links.split_off(60);
+    drop(links);
+    let mut last = waiting.pop().expect("the last is left");
+    assert!(last.read_until(|bytes| bytes == b"MN\r\n"), "it is answered when others have gone");
+}
+
+#[test]
+fn idle_timeout_closes_idle_connections_only() {
+    let server = Server::start(&server::memhold(), &["-o", "idle_timeout=1"]);
+    let mut idle = server.connect();
+    let mut busy = server.connect();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(3500) && !idle.closed {
+        assert_eq!(busy.ask(b"mn\r\n", b"\r\n"), b"MN\r\n");
+        idle.wait(Duration::from_millis(200));
+    }
+    assert!(idle.closed, "idle for longer than a second");
+    let stats = String::from_utf8(busy.ask(b"stats\r\n", b"END\r\n")).expect("stats are text");
+    assert!(stats.contains("STAT idle_kicks 1\r\n"));
+}
+
+// --- text authentication -----------------------------------------------------------------------------------------------
+
+#[test]
+fn text_authentication_reads_the_credentials_from_a_set() {
+    let folder = Folder::new("auth");
+    let file = folder.path("users");
+    fs::write(&file, "alice:secret\nbob:pass:word").expect("a file can be written");
+    let server = Server::start(&server::memhold(), &["-Y", &file]);
+    let mut link = server.connect();
+    let conversation: [(&[u8], &[u8]); 9] = [
+        (b"version\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
+        (b"get kkk\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
+        (b"set a b c 12\r\nalice secret\r\n", b"STORED\r\n"),
+        (b"get a\r\n", b"END\r\n"),
+        (b"set a 0 0 1\r\nx\r\n", b"STORED\r\n"),
+        (b"get a\r\n", b"VALUE a 0 1\r\nx\r\nEND\r\n"),
+        (b"mg a v\r\n", b"VA 1\r\nx\r\n"),
+        (b"touch a 0\r\n", b"TOUCHED\r\n"),
+        (b"mn\r\n", b"MN\r\n"),
+    ];
+    for (sent, expected) in conversation {
+        expect_answer(&mut link, sent, expected);
+    }
+    for (sent, expected) in [
+        (&b"set a 0 0 11\r\nalice wrong\r\n"[..], &b"CLIENT_ERROR authentication failure\r\n"[..]),
+        (b"set a 0 0 11\r\nalicesecret\r\n", b"CLIENT_ERROR bad authentication token format\r\n"),
+        (b"set a 0 0 13 noreply\r\nbob pass:word\r\n", b"STORED\r\n"),
+        (b"set a 0 0 20000\r\n", b"CLIENT_ERROR auth token too long\r\n"),
+        (b"set a 0 0\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
+    ] {
+        expect_answer(&mut server.connect(), sent, expected);
+    }
+    let mut short = server.connect();
+    short.send(b"quit\r\n");
+    assert!(short.reaches_end() && short.received.is_empty(), "a line under 6 bytes closes without a word");
+}
+
+#[test]
+fn hup_reads_the_auth_file_again() {
+    let folder = Folder::new("authreload");
+    let file = folder.path("users");
+    fs::write(&file, "alice:secret\n").expect("a file can be written");
+    let server = Server::start(&server::memhold(), &["-Y", &file]);
+    fs::write(&file, "bob:word\n").expect("a file can be written");
+    server.signal("HUP");
+    assert!(
+        eventually(|| server.connect().ask(b"set a 0 0 8\r\nbob word\r\n", b"\r\n") == b"STORED\r\n"),
+        "the new user gets in"
+    );
+    expect_answer(
+        &mut server.connect(),
+        b"set a 0 0 12\r\nalice secret\r\n",
+        b"CLIENT_ERROR authentication failure\r\n",
+    );
+}
+
+fn expect_answer(link: &mut Link, sent: &[u8], expected: &[u8]) {
+    link.send(sent);
+    link.read_until(|bytes| bytes.len() >= expected.len());
+    let said = link.take();
+    assert_eq!(support::escaped(&said), support::escaped(expected), "to {}", support::escaped(sent));
+}
+
+// --- helpers -------------------------------------------------------------------------------------------------------------
+
+/// Runs the binary until it ends by itself; one that keeps running is killed, and its status then says so.
+fn run(flags: &[&str]) -> Output {
+    let mut child = Command::new(server::memhold())
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary can be run");
+    if wait_end(&mut child, PATIENCE).is_none() {
+        let _ = child.kill();
+    }
+    child.wait_with_output().expect("its output can be read")
+}
+
+/// A server that this test started itself, killed at the end.
+struct Started {
+    child: Child,
+}
+
+impl Started {
+    fn new(flags: &[&str], environment: &[(&str, &str)]) -> Started {
+        let user: &[&str] = if flags.contains(&"-u") { &[] } else { &["-u", "root"] };
+        let child = Command::new(server::memhold())
+            .args(user)
+            .args(flags)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary can be run");
+        Started { child }
+    }
+
+    fn on_loopback(flags: &[&str]) -> Started {
+        let port = free_port();
+        let port_text = port.to_string();
+        let mut all = vec!["-l", "127.0.0.1", "-p", &port_text];
+        all.extend_from_slice(flags);
+        let started = Started::new(&all, &[]);
+        answers((Ipv4Addr::LOCALHOST, port).into());
+        started
+    }
+
+    fn wait_unix(self, path: &str) -> Started {
+        drop(unix_connection(path));
+        self
+    }
+
+    /// What it wrote to standard error, after it has ended.
+    fn errors(&mut self) -> String {
+        assert!(wait_end(&mut self.child, PATIENCE).is_some(), "it ends");
+        let mut text = String::new();
+        if let Some(mut stream) = self.child.stderr.take() {
+            let _ = stream.read_to_string(&mut text);
+        }
+        text
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ends a daemon that a failing test left.
+struct KillByPid(u32);
+
+impl Drop for KillByPid {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).stderr(Stdio::null()).status();
+    }
+}
+
+/// A folder for one test, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("memhold-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder can be made");
+        Folder(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether `what` becomes true before patience ends.
+fn eventually(mut what: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if what() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+fn answers(address: SocketAddr) {
+    let answered = eventually(|| Link::open(address).is_ok_and(|mut link| link.ask(b"mn\r\n", b"\r\n") == b"MN\r\n"));
+    assert!(answered, "{address} answers");
+}
+
+fn unix_connection(path: &str) -> UnixStream {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+                return stream;
+            }
+            Err(error) => assert!(Instant::now() < deadline, "{path}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn wait_for_file(path: &str) -> String {
+    assert!(eventually(|| fs::read_to_string(path).is_ok_and(|text| !text.is_empty())), "{path} appears");
+    fs::read_to_string(path).expect("the file is there")
+}
+
+fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|text| text.lines().any(|line| line.starts_with("Uid:\t0\t")))
+}
