@@ -1,8 +1,8 @@
 //! Measures the server CPU time of an operation, memhold's beside memcached's, in turns on the same core.
 //!
-//! Both servers run all the time, hold the same items and get the same requests; each round measures one and then the
-//! other, and what counts is the ratio within a round, since the machine's mood changes between rounds. The ratio is
-//! memhold's cost over memcached's: 0.5 is half. `--check` only looks at the replies.
+//! Both servers run all the time, hold the same items and get the same requests; a round measures one and the other in
+//! turns of a tenth of a second, and what counts is the ratio within a round, since the machine's mood changes between
+//! rounds. The ratio is memhold's cost over memcached's: 0.5 is half. `--check` only looks at the replies.
 
 #[allow(dead_code, reason = "each bench uses a part")]
 mod load;
@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use load::client::{Client, Limit, Outcome};
+use load::client::{Client, Limit};
+use load::histogram::Histogram;
 use load::scenario::{LATENCY, SCENARIOS, Scenario, World};
-use server::{Cores, Cpu, Failure, Server};
+use load::script::Script;
+use server::{Cores, Failure, Server};
 
 fn main() -> Result<(), Failure> {
     let options = Options::parse();
@@ -62,6 +64,8 @@ fn check(options: &Options) -> Result<(), Failure> {
 fn start(path: &Path, cores: &Cores, world: &World) -> Result<Server, Failure> {
     let server = Server::start(&cores.command(path), &["-t", "1", "-m", "1024"])?;
     server.play(world.fill())?;
+    // Memory stands still once the hash table has stopped growing.
+    server.resident_bytes()?;
     Ok(server)
 }
 
@@ -70,57 +74,77 @@ fn compare(scenario: &Scenario, world: &World, servers: [&Server; 2], options: &
     let script = (scenario.script)(world);
     let mut sides = Vec::new();
     for server in servers {
-        let mut client = Client::connect(server.address, scenario.connections)?;
-        client.run(&script, Limit::Time(options.time / 4))?;
-        sides.push((server, client));
+        sides.push((server, Client::connect(server.address, scenario.connections)?));
     }
+    let slices = options.time.div_duration_f64(SLICE).ceil() as usize;
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
-        let mut round = Vec::new();
-        for (server, client) in &mut sides {
-            let before = server.cpu()?;
-            let outcome = client.run(&script, Limit::Time(options.time))?;
-            round.push(Sample::new(scenario, before, server.cpu()?, &outcome));
+        let mut round = [Sample::default(), Sample::default()];
+        for _ in 0..slices {
+            for ((server, client), sample) in sides.iter_mut().zip(&mut round) {
+                sample.measure(server, client, &script)?;
+            }
         }
         rounds.push(round);
     }
-    let mut rows = vec![Row::new(scenario, "cpu", &rounds, |sample| sample.cpu)];
+    let mut rows = vec![Row::new(scenario, "cpu", &rounds, Sample::cpu)];
     if scenario.name == LATENCY {
-        rows.push(Row::new(scenario, "p50", &rounds, |sample| sample.p50));
-        rows.push(Row::new(scenario, "p99", &rounds, |sample| sample.p99));
+        rows.push(Row::new(scenario, "p50", &rounds, Sample::p50));
+        rows.push(Row::new(scenario, "p99", &rounds, Sample::p99));
     }
     Ok(rows)
 }
 
-/// One server in one round; times in microseconds.
+/// What one server did in a round. Functions give microseconds, for one reply.
+#[derive(Default)]
 struct Sample {
-    /// Server CPU time per unit.
-    cpu: f64,
-    /// The part of it spent in the server's own code, by the kernel's ticks: a guess, but a sum of many.
-    user: f64,
-    /// Thousands of units a second.
-    rate: f64,
-    /// The share of the time in which the server was busy.
-    busy: f64,
-    p50: f64,
-    p99: f64,
+    replies: u64,
+    elapsed: Duration,
+    /// Server CPU time, in nanoseconds.
+    nanoseconds: u64,
+    /// The kernel's guess at where it was spent, by looking every tick.
+    user_ticks: u64,
+    ticks: u64,
+    latencies: Histogram,
 }
 
 impl Sample {
-    fn new(scenario: &Scenario, before: Cpu, after: Cpu, outcome: &Outcome) -> Sample {
-        let units = outcome.replies as f64 * scenario.unit.per_reply;
-        let microseconds = (after.nanoseconds - before.nanoseconds) as f64 / 1e3;
-        let ticks = (after.ticks - before.ticks).max(1) as f64;
-        let cpu = microseconds / units;
-        let elapsed = outcome.elapsed.as_secs_f64();
-        Sample {
-            cpu,
-            user: cpu * (after.user_ticks - before.user_ticks) as f64 / ticks,
-            rate: units / elapsed / 1e3,
-            busy: microseconds / 1e6 / elapsed,
-            p50: outcome.latencies.quantile(0.50) as f64 / 1e3,
-            p99: outcome.latencies.quantile(0.99) as f64 / 1e3,
-        }
+    /// Adds a slice of load.
+    fn measure(&mut self, server: &Server, client: &mut Client, script: &Script) -> Result<(), Failure> {
+        // Brings the server's memory back into the caches after the other one's turn.
+        client.run(script, Limit::Time(SLICE / 10))?;
+        let before = server.cpu()?;
+        let outcome = client.run(script, Limit::Time(SLICE))?;
+        let after = server.cpu()?;
+        self.replies += outcome.replies;
+        self.elapsed += outcome.elapsed;
+        self.nanoseconds += after.nanoseconds - before.nanoseconds;
+        self.user_ticks += after.user_ticks - before.user_ticks;
+        self.ticks += after.ticks - before.ticks;
+        self.latencies.add(&outcome.latencies);
+        Ok(())
+    }
+
+    fn cpu(&self) -> f64 {
+        self.nanoseconds as f64 / self.replies as f64 / 1e3
+    }
+
+    fn p50(&self) -> f64 {
+        self.latencies.quantile(0.50) as f64 / 1e3
+    }
+
+    fn p99(&self) -> f64 {
+        self.latencies.quantile(0.99) as f64 / 1e3
+    }
+
+    /// Thousands of replies a second.
+    fn rate(&self) -> f64 {
+        self.replies as f64 / self.elapsed.as_secs_f64() / 1e3
+    }
+
+    /// The share of the time in which the server was on a core.
+    fn busy(&self) -> f64 {
+        self.nanoseconds as f64 / self.elapsed.as_nanos() as f64
     }
 }
 
@@ -139,18 +163,26 @@ struct Row {
 }
 
 impl Row {
-    fn new(scenario: &Scenario, measure: &'static str, rounds: &[Vec<Sample>], value: fn(&Sample) -> f64) -> Row {
+    fn new(scenario: &Scenario, measure: &'static str, rounds: &[[Sample; 2]], value: fn(&Sample) -> f64) -> Row {
         let medians = |value: fn(&Sample) -> f64| {
             [0, 1].map(|side| median(&sorted(rounds.iter().map(|round| value(&round[side])))))
         };
+        let per_unit = 1.0 / scenario.unit.per_reply;
+        let microseconds = medians(value).map(|per_reply| per_reply * per_unit);
+        let sum =
+            |side: usize, ticks: fn(&Sample) -> u64| -> u64 { rounds.iter().map(|round| ticks(&round[side])).sum() };
+        let user = [0, 1].map(|side| {
+            let ticks = sum(side, |sample| sample.ticks).max(1);
+            microseconds[side] * sum(side, |sample| sample.user_ticks) as f64 / ticks as f64
+        });
         Row {
             scenario: scenario.name,
             measure,
             unit: scenario.unit.name,
-            microseconds: medians(value),
-            user: medians(|sample| sample.user),
-            rate: medians(|sample| sample.rate),
-            busy: medians(|sample| sample.busy),
+            microseconds,
+            user,
+            rate: medians(Sample::rate).map(|replies| replies / per_unit),
+            busy: medians(Sample::busy),
             ratios: sorted(rounds.iter().map(|round| value(&round[0]) / value(&round[1]))),
         }
     }
@@ -278,6 +310,10 @@ const HEADER: &str = "\
 | scenario | measure | ours | theirs | ratio (lowest..highest) | of it user, ours / theirs \
 | thousand units/s, ours / theirs | server busy, ours / theirs |
 | --- | --- | --- | --- | --- | --- | --- | --- |";
+
+/// How long a server is measured at a stretch. Shorter ones share the noise more evenly, but leave less time between
+/// the caches' getting warm again.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// Requests drawn for a scenario: enough that the popular items are popular and the others come once.
 const DRAWS: usize = 1 << 19;

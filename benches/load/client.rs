@@ -106,7 +106,9 @@ impl Client {
             }
         }
         while busy > 0 {
-            match self.poll.poll(&mut self.events, None) {
+            // Looks without sleeping: waking a sleeping client would be on the server's bill, some microseconds a send
+            // or nothing, as the two happen to fall into step. So it is with a client on another machine.
+            match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
             }

@@ -25,6 +25,14 @@ impl Histogram {
         self.total += 1;
     }
 
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Histogram) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self.total += other.total;
+    }
+
     /// The duration in nanoseconds that `share` (0 to 1) of all stay at or below; 0 when nothing was recorded.
     pub fn quantile(&self, share: f64) -> u64 {
         let mut left = (self.total as f64 * share).ceil() as u64;
@@ -35,6 +43,12 @@ impl Histogram {
             left -= left.min(count);
         }
         0
+    }
+}
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram::new()
     }
 }
 
