@@ -193,7 +193,11 @@ fn settings(cx: &Context<'_>, out: &mut Vec<u8>) {
     let server = cx.server;
     let flushed_at = cx.store.flushed_at();
     // By memcached's own count of seconds, which stands at 62 at the start.
-    let oldest = if flushed_at == 0 { 0 } else { (u64::from(flushed_at) + 62).saturating_sub(u64::from(server.started_seconds)) };
+    let oldest = if flushed_at == 0 {
+        0
+    } else {
+        (u64::from(flushed_at) + 62).saturating_sub(u64::from(server.started_seconds))
+    };
     server.live.oldest_live.store(oldest, Relaxed);
     for (name, value) in server.settings.stats_settings(&server.live) {
         stat(out, name, value);
