@@ -156,7 +156,9 @@ impl Cases {
             _ if old.0 == old.1 => same(ours, theirs, ids),
             Rule::Refuses(line) => ours.strip_suffix(b"\r\n") == Some(line.as_bytes()),
             Rule::SizeOfStored => same(&without_size(ours), &without_size(theirs), ids),
-            Rule::QuietCreate => same(ours, theirs, ids) || (ours.is_empty() && (theirs.starts_with(b"HD") || theirs.starts_with(b"VA"))),
+            Rule::QuietCreate => {
+                same(ours, theirs, ids) || (ours.is_empty() && (theirs.starts_with(b"HD") || theirs.starts_with(b"VA")))
+            }
         }
     }
 }
