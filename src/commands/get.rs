@@ -1,15 +1,15 @@
 //! Reading one item: `get` and its kin, `mg`, and `me`.
 
 use super::expiry::{absolute, seconds_left};
-use super::{Context, count_absence};
+use super::{After, Context, count_absence};
 use crate::protocol::Reply;
 use crate::protocol::reply::{Hit, Inspected};
 use crate::protocol::request::{Get, TypedExptime};
 use crate::stats::{ClassCounter, Counter};
 use crate::store::{Decision, Entry, KeyHash, Lookup, Marks, Shape, Value};
 
-/// `get`, `gets`, `gat`, `gats`, `mg`: one key.
-pub(super) fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F)
+/// `get`, `gets`, `gat`, `gats`, `mg`: one key. [`After::Later`] when its value is large and may not be read now.
+pub(super) fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F) -> After
 where
     F: FnOnce(Reply<'_>, Option<Value<'_>>),
 {
@@ -17,20 +17,23 @@ where
     // Goes round again only when `N` found nothing and then, about to create the item, found it after all.
     loop {
         let found = cx.store.lookup(get.key.bytes(), hash, cx.now, |found| match found {
+            Lookup::Found(entry) if get.value && !entry.may_be_read() => Seen::Busy,
             Lookup::Found(mut entry) => {
                 if let Some(reply) = reply.take() {
                     let (hit, value) = read(cx, get, &mut entry);
                     reply(Reply::Hit(hit), value);
                 }
-                true
+                Seen::Yes
             }
             Lookup::Absent(absence) => {
                 count_absence(cx, absence);
-                false
+                Seen::No
             }
         });
-        if found {
-            return;
+        match found {
+            Seen::Yes => return After::Next,
+            Seen::Busy => return After::Later,
+            Seen::No => {}
         }
         let created = match get.vivify {
             None => Vivified::No,
@@ -48,8 +51,15 @@ where
             let value = matches!(answer, Reply::Hit(Hit { value: true, .. })).then_some(Value::Inline(b""));
             reply(answer, value);
         }
-        return;
+        return After::Next;
     }
+}
+
+/// What became of a look.
+enum Seen {
+    Yes,
+    No,
+    Busy,
 }
 
 /// What a read does to an item it found, and what it can tell about it. Facts are those before the command (section 5.2).

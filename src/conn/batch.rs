@@ -5,6 +5,8 @@
 //! each key, so a list may be cut anywhere: by the end of a batch, of the turn, or of the input.
 //! Nothing is allocated but what the output needs.
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 
 use super::output::Output;
@@ -24,7 +26,9 @@ const BATCH: usize = 32;
 /// Base64 keys decoded ahead; they are rare, and their room has to be cleared for each batch.
 const DECODED: usize = 4;
 /// Longest reply to one request but for a pinned value: made room for before an item is locked.
-const REPLY_MAX: usize = PIN_BYTES + 1024;
+pub const REPLY_MAX: usize = PIN_BYTES + 1024;
+/// At least this much of a value that arrives in pieces must be free for clients to hold before it is begun.
+const UPLOAD_BEGIN_BYTES: usize = 16 * 1024;
 
 /// One thing to do.
 struct Slot<'a> {
@@ -82,10 +86,10 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
     }
     let mut done = 0;
     for slot in &filler.slots {
-        done = slot.end;
-        if let Some(step) = conn.run(slot, out, cx, turn) {
+        if let Some(step) = conn.run(slot, done, out, cx, turn) {
             return step;
         }
+        done = slot.end;
     }
     if !filler.starved {
         return Step::go_on(done);
@@ -98,14 +102,23 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
 }
 
 impl Conn {
-    /// Runs one slot. A step when the batch has to end here.
-    fn run(&mut self, slot: &Slot<'_>, out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Step> {
+    /// Runs one slot, which begins in the input at `start`. A step when the batch has to end here, or before it.
+    fn run(
+        &mut self,
+        slot: &Slot<'_>,
+        start: usize,
+        out: &mut Output,
+        cx: &mut Context<'_>,
+        turn: &mut Turn,
+    ) -> Option<Step> {
         let &Slot { ref task, hash, end } = slot;
         out.bytes_mut().reserve(REPLY_MAX);
         match task {
             Task::Read(list, key) => {
+                if !read(list, key, hash, out, cx) {
+                    return Some(Step::stop(start, Next::Later));
+                }
                 self.phase = Phase::Keys { list: *list, any: true };
-                read(list, key, hash, out, cx);
             }
             Task::EndOfKeys => {
                 let bare = matches!(self.phase, Phase::Keys { any: false, .. });
@@ -121,9 +134,14 @@ impl Conn {
                 turn.requests -= 1;
                 let payload =
                     arrived.map_or(Payload::None, |Arrived { value, terminated }| Payload::Whole { value, terminated });
-                return self.run_command(command, payload, hash, end, out, cx).or_else(|| turn.pause(end, out));
+                return self.run_command(command, payload, hash, start..end, out, cx).or_else(|| turn.pause(end, out));
             }
             Task::Upload(command, line) => {
+                if let Request::Store(store) = &command.request
+                    && !cx.store.may_hold(store.value_len.min(UPLOAD_BEGIN_BYTES))
+                {
+                    return Some(Step::stop(start, Next::Later));
+                }
                 turn.requests -= 1;
                 count_prefix(cx, command);
                 self.begin_upload(line, command, hash, out, cx);
@@ -157,10 +175,11 @@ impl Conn {
         command: &Command<'_>,
         payload: Payload<'_>,
         hash: KeyHash,
-        end: usize,
+        place: Range<usize>,
         out: &mut Output,
         cx: &mut Context<'_>,
     ) -> Option<Step> {
+        let Range { start, end } = place;
         count_prefix(cx, command);
         let key = command.request.key();
         let after = commands::run(cx, &command.request, hash, payload, |reply, value| {
@@ -172,6 +191,7 @@ impl Conn {
                 None
             }
             After::Next => None,
+            After::Later => Some(Step::stop(start, Next::Later)),
             After::Close => {
                 self.phase = Phase::Closing;
                 Some(Step::stop(end, Next::Close))
@@ -201,14 +221,18 @@ impl Turn {
     }
 }
 
-/// One key of a list.
-fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx: &Context<'_>) {
+/// One key of a list. False when it cannot be read now.
+fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx: &Context<'_>) -> bool {
     let mut hit = false;
-    let _next = commands::run(cx, &list.request(key), hash, Payload::None, |reply, value| {
+    let after = commands::run(cx, &list.request(key), hash, Payload::None, |reply, value| {
         hit = matches!(reply, Reply::Hit(_));
         answer(out, &list.spelling(), Key::plain(key), &reply, value);
     });
+    if matches!(after, After::Later) {
+        return false;
+    }
     cx.server.prefixes.count(key, Event::Get { hit });
+    true
 }
 
 /// `stats detail` counts classic commands only (section 11.7).

@@ -17,8 +17,10 @@ pub mod testing;
 mod tests;
 mod upload;
 
+pub use batch::REPLY_MAX;
 pub use output::Output;
 
+use crate::clock::Now;
 use crate::commands::{Context, Dump};
 use crate::protocol::limits::LINE_MAX;
 use crate::protocol::reply::Error;
@@ -74,6 +76,9 @@ pub enum Next {
     /// The turn is used up: call again, with what is left of the input (perhaps nothing), once the others have had
     /// theirs and the output has gone below its limit.
     Again,
+    /// The next request cannot be run now, because clients hold as much of item memory as they may: call again, with what is left of
+    /// the input, a little later.
+    Later,
     /// Send what is queued, then close.
     Close,
     /// The same, and stop the server.
@@ -193,6 +198,21 @@ impl Conn {
                 Step::stop(input.len(), Next::Close)
             }
         }
+    }
+
+    /// Whether it makes no sense to read now: the value being received needs memory that clients may not have. Ask again a little later.
+    #[must_use]
+    pub fn must_wait(&mut self, now: Now) -> bool {
+        match &mut self.phase {
+            Phase::Upload(upload) => upload.must_wait(now),
+            _ => false,
+        }
+    }
+
+    /// Whether it holds item memory for a value that is on its way.
+    #[must_use]
+    pub const fn receives_value(&self) -> bool {
+        matches!(self.phase, Phase::Upload(_))
     }
 
     /// What the client is being waited for, by the names of `stats conns`.

@@ -2,11 +2,12 @@
 
 use super::output::Output;
 use super::{Conn, Next, Phase, Step, batch};
+use crate::clock::Now;
 use crate::commands::store::{self, BAD_CHUNK, NO_MEMORY_FOR_REST};
 use crate::commands::{self, Context, Payload};
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::{Command, ParseOptions, Parsed, Request, Scratch, Spelling, limits, parse};
-use crate::store::{Draft, KeyHash};
+use crate::store::{Draft, KeyHash, Refused};
 
 /// See the file's head.
 pub(super) struct Upload {
@@ -15,7 +16,13 @@ pub(super) struct Upload {
     line: Box<[u8]>,
     hash: KeyHash,
     draft: Draft,
+    /// Second since which it waits for memory that clients may hold.
+    waits_since: Option<u32>,
 }
+
+/// Seconds after which a value that waits for memory is given up, so that clients that each hold a part of theirs do not wait for each
+/// other for ever. More than what it takes to close those who send nothing.
+const PATIENCE_SECONDS: u32 = 5;
 
 /// CR LF behind the value.
 const TERMINATOR: usize = 2;
@@ -47,8 +54,10 @@ impl Conn {
         cx: &Context<'_>,
     ) {
         let Request::Store(request) = &command.request else { return };
-        match store::begin(cx, request, hash) {
-            Ok(draft) => self.phase = Phase::Upload(Box::new(Upload { line: line.into(), hash, draft })),
+        match store::begin(cx, request, hash, true) {
+            Ok(draft) => {
+                self.phase = Phase::Upload(Box::new(Upload { line: line.into(), hash, draft, waits_since: None }))
+            }
             Err(error) => {
                 refuse(out, &command.spelling, error);
                 self.phase = Phase::Swallow(request.value_len + TERMINATOR);
@@ -61,10 +70,16 @@ impl Conn {
         let Phase::Upload(upload) = &mut self.phase else { return Step::go_on(0) };
         let wanted = upload.draft.remaining();
         let (value, behind) = input.split_at(wanted.min(input.len()));
-        if upload.draft.write(value, cx.now).is_err() {
-            upload.answer_refusal(out, NO_MEMORY_FOR_REST);
-            self.phase = Phase::Swallow(wanted + TERMINATOR);
-            return Step::go_on(0);
+        match upload.draft.write(value, cx.now) {
+            Ok(()) => {}
+            Err(Refused::Later) if upload.must_wait(cx.now) => {
+                return Step::stop(wanted - upload.draft.remaining(), Next::Later);
+            }
+            Err(_) => {
+                upload.answer_refusal(out, NO_MEMORY_FOR_REST);
+                self.phase = Phase::Swallow(wanted + TERMINATOR);
+                return Step::go_on(0);
+            }
         }
         if value.len() < wanted || behind.len() < TERMINATOR {
             return Step::stop(value.len(), Next::Read);
@@ -80,6 +95,16 @@ impl Conn {
 }
 
 impl Upload {
+    /// Whether the value cannot go on now, and is not given up yet.
+    pub(super) fn must_wait(&mut self, now: Now) -> bool {
+        if !self.draft.must_wait() {
+            self.waits_since = None;
+            return false;
+        }
+        let since = *self.waits_since.get_or_insert(now.seconds);
+        now.seconds.saturating_sub(since) < PATIENCE_SECONDS
+    }
+
     fn finish(self, out: &mut Output, cx: &Context<'_>) {
         let mut scratch = [0; limits::DECODED_KEY_MAX];
         let Parsed::Command(command) = parse(&self.line, &mut Scratch::new(&mut scratch), ParseOptions::default())

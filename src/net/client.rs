@@ -9,11 +9,11 @@ use std::os::fd::RawFd;
 
 use mio::{Registry, Token};
 
-use super::budget::Budget;
+use super::budget::{Budget, CLIENT_BYTES_MAX};
 use super::roster::{Pulse, State};
 use super::stream::Stream;
 use crate::commands::Context;
-use crate::conn::{Conn, Next, Output};
+use crate::conn::{Conn, Next, OUTPUT_PER_TURN, Output, REPLY_MAX};
 use crate::stats::{Counter, ThreadStats};
 use crate::sync::Arc;
 
@@ -29,6 +29,18 @@ const SEND_BYTES: usize = 64 << 10;
 
 /// Pieces of one vectored write.
 const SLICES: usize = 64;
+
+/// Bytes handed to or asked from the kernel at once for a large value. Others have their turn in between: a thousand clients that each fetch
+/// a large value must not keep a small one waiting for all of theirs.
+const PIECE_BYTES: usize = 128 << 10;
+
+/// The worker's own output buffer, grown by one long reply, is cut back to this.
+const OUTPUT_KEPT: usize = 512 << 10;
+
+const _: () = assert!(
+    PARTIAL_BYTES + READ_BYTES + SEND_BYTES + OUTPUT_PER_TURN + REPLY_MAX + size_of::<Held>() <= CLIENT_BYTES_MAX,
+    "what a turn may leave behind"
+);
 
 /// What a worker lends to the client whose turn it is.
 pub(super) struct Buffers {
@@ -83,7 +95,7 @@ pub(super) enum After {
     Again,
     /// The socket takes no more replies for now.
     Blocked,
-    /// It may not run now, because the budget is used up.
+    /// It may not run now, because clients hold as much memory as they may.
     Starved,
     /// Close it.
     Close,
@@ -105,6 +117,8 @@ enum Received {
 #[derive(PartialEq, Eq)]
 enum Sent {
     All,
+    /// Somebody else's turn.
+    Paused,
     Blocked,
     Failed,
 }
@@ -134,14 +148,14 @@ impl Client {
         &self.pulse
     }
 
-    /// Process memory held between turns, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.charged
+    /// Whether it holds memory between turns: the process's, or of items.
+    pub(super) fn holds_memory(&self) -> bool {
+        self.charged > 0 || self.conn.receives_value()
     }
 
-    /// Whether it has requests to run that were read already.
+    /// Whether it has something to do without new bytes: requests that were read already, or replies.
     pub(super) fn has_more(&self) -> bool {
-        self.again
+        self.again || self.held.as_ref().is_some_and(|held| !held.output.is_empty())
     }
 
     /// The socket has told something.
@@ -198,8 +212,9 @@ impl Client {
         budget: &Budget,
         alone: &mut dyn FnMut() -> bool,
     ) -> After {
-        match self.send_held(cx) {
+        match self.send_held(cx, alone) {
             Sent::All => {}
+            Sent::Paused => return After::Again,
             Sent::Blocked => return After::Blocked,
             Sent::Failed => return After::Close,
         }
@@ -209,14 +224,14 @@ impl Client {
         if !self.again && !self.readable {
             return After::Rest;
         }
-        if budget.exhausted() {
+        if budget.exhausted() || !self.again && self.conn.must_wait(cx.now) {
             return After::Starved;
         }
         self.pulse.set_state(State::ParseCmd);
         let received =
             if self.again { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
         match received {
-            Received::Ran(next) => self.answer(next, buffers, cx.stats),
+            Received::Ran(next) => self.answer(next, buffers, cx.stats, alone),
             Received::Nothing => After::Rest,
             Received::Ended => After::Close,
         }
@@ -229,7 +244,7 @@ impl Client {
         let (run, next) = run(&mut self.conn, input, &mut buffers.output, cx, alone);
         if let Some(held) = &mut held {
             held.run += run;
-            if !matches!(next, Next::Again) || held.run == held.input.len() {
+            if run > 0 && !matches!(next, Next::Again) || held.run == held.input.len() {
                 // What is left now waits for the client, maybe long: no more than it needs.
                 held.input = held.input[held.run..].to_vec();
                 held.run = 0;
@@ -246,9 +261,11 @@ impl Client {
         let (into_item, beyond, drained) = match self.conn.upload(cx) {
             // The value's bytes go where they will stay; what follows it comes with the same call.
             Some(place) => {
-                let room = place.len();
-                let asked = room + fresh.len();
-                match self.stream.read_vectored(&mut [IoSliceMut::new(place), IoSliceMut::new(fresh)]) {
+                let room = place.len().min(PIECE_BYTES);
+                let behind = if room == place.len() { fresh.len() } else { 0 };
+                let asked = room + behind;
+                let slices = &mut [IoSliceMut::new(&mut place[..room]), IoSliceMut::new(&mut fresh[..behind])];
+                match self.stream.read_vectored(slices) {
                     Ok(n) => (n.min(room), n.saturating_sub(room), n < asked),
                     Err(error) => return self.not_read(error.kind()),
                 }
@@ -310,11 +327,17 @@ impl Client {
     }
 
     /// Sends the turn's replies and says how the client goes on.
-    fn answer(&mut self, next: Next, buffers: &mut Buffers, stats: &ThreadStats) -> After {
-        let sent = send(&mut self.stream, &mut buffers.output, stats);
+    fn answer(
+        &mut self,
+        next: Next,
+        buffers: &mut Buffers,
+        stats: &ThreadStats,
+        alone: &mut dyn FnMut() -> bool,
+    ) -> After {
+        let sent = send(&mut self.stream, &mut buffers.output, stats, alone);
         match sent {
             Sent::All => {}
-            Sent::Blocked => {
+            Sent::Blocked | Sent::Paused => {
                 let output = buffers.output.take();
                 match &mut self.held {
                     Some(held) => held.output = output,
@@ -326,30 +349,33 @@ impl Client {
                 return After::Close;
             }
         }
-        self.again = matches!(next, Next::Again);
-        let blocked = sent == Sent::Blocked;
+        buffers.output.shrink(OUTPUT_KEPT);
+        self.again = matches!(next, Next::Again | Next::Later);
+        let blocked = sent != Sent::All;
+        let waiting = if sent == Sent::Paused { After::Again } else { After::Blocked };
         match next {
             Next::Shutdown { graceful } => After::Shutdown { graceful },
             Next::Close if !blocked => After::Close,
             Next::Close => {
                 self.closing = true;
-                After::Blocked
+                waiting
             }
-            _ if blocked => After::Blocked,
+            _ if blocked => waiting,
             Next::Again => After::Again,
+            Next::Later => After::Starved,
             Next::Read if self.readable => After::Again,
             Next::Read => After::Rest,
         }
     }
 
     /// Sends replies that an earlier turn could not.
-    fn send_held(&mut self, cx: &Context<'_>) -> Sent {
+    fn send_held(&mut self, cx: &Context<'_>, alone: &mut dyn FnMut() -> bool) -> Sent {
         let Some(held) = &mut self.held else { return Sent::All };
         let before = held.output.len();
         if before == 0 {
             return Sent::All;
         }
-        let sent = send(&mut self.stream, &mut held.output, cx.stats);
+        let sent = send(&mut self.stream, &mut held.output, cx.stats, alone);
         if held.output.len() < before {
             self.pulse.progress(cx.now);
         }
@@ -396,11 +422,11 @@ fn run(
     }
 }
 
-/// Writes until all has gone or the socket takes no more. A short write says that as well as EAGAIN would.
-fn send(stream: &mut Stream, output: &mut Output, stats: &ThreadStats) -> Sent {
+/// Writes until all has gone, the socket takes no more, or others wait. A short write says as much as EAGAIN would.
+fn send(stream: &mut Stream, output: &mut Output, stats: &ThreadStats, alone: &mut dyn FnMut() -> bool) -> Sent {
     while !output.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = output.slices(&mut slices);
+        let count = output.slices(&mut slices, PIECE_BYTES);
         let slices = &slices[..count];
         let asked: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match stream.write(slices) {
@@ -412,6 +438,9 @@ fn send(stream: &mut Stream, output: &mut Output, stats: &ThreadStats) -> Sent {
         output.advance(written);
         if written < asked {
             return Sent::Blocked;
+        }
+        if asked >= PIECE_BYTES && !output.is_empty() && !alone() {
+            return Sent::Paused;
         }
     }
     Sent::All
