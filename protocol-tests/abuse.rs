@@ -418,7 +418,7 @@ fn ask_for_many(mut link: Link, line: &str) -> Result<(), String> {
         });
         while !ended && link.wait(support::PATIENCE) && !link.closed {
             ended = link.received.ends_with(b"END\r\n");
-            values += link.received.windows(6).filter(|window| window == b"VALUE ").count();
+            values += memchr::memmem::find_iter(&link.received, b"VALUE ").count();
             // What may be the beginning of another one stays.
             let kept = if ended { 0 } else { link.received.len().min(5) };
             let done = link.received.len() - kept;

@@ -16,13 +16,14 @@ pub(super) struct Upload {
     line: Box<[u8]>,
     hash: KeyHash,
     draft: Draft,
-    /// Second since which it waits for memory that clients may hold.
+    /// Second at which it first had to wait for memory that clients may hold.
     waits_since: Option<u32>,
 }
 
-/// Seconds after which a value that waits for memory is given up, so that clients that each hold a part of theirs do not wait for each
-/// other for ever. More than what it takes to close those who send nothing.
-const PATIENCE_SECONDS: u32 = 5;
+/// Seconds after its first wait at which a value that has to wait is given up, so that clients that each hold a part of theirs do not wait
+/// for each other for ever; counted from the first wait, so that those given up make room for others to get done and not
+/// just to their next wait. More than what it takes to close those who send nothing.
+const PATIENCE_SECONDS: u32 = 4;
 
 /// CR LF behind the value.
 const TERMINATOR: usize = 2;
@@ -35,6 +36,12 @@ impl Conn {
             Phase::Upload(upload) if upload.draft.remaining() > 0 => upload.draft.spare(cx.now).ok(),
             _ => None,
         }
+    }
+
+    /// Whether the place that [`Conn::upload`] gives ends with the value: what is read beyond it belongs to the conversation.
+    #[must_use]
+    pub fn uploads_last(&self) -> bool {
+        matches!(&self.phase, Phase::Upload(upload) if upload.draft.in_last_piece())
     }
 
     /// `n` bytes were read into what [`Conn::upload`] gave.
@@ -98,7 +105,6 @@ impl Upload {
     /// Whether the value cannot go on now, and is not given up yet.
     pub(super) fn must_wait(&mut self, now: Now) -> bool {
         if !self.draft.must_wait() {
-            self.waits_since = None;
             return false;
         }
         let since = *self.waits_since.get_or_insert(now.seconds);

@@ -21,6 +21,9 @@ pub(super) const TOTAL_BYTES_MAX: u64 = 48 << 20;
 /// Seconds without progress after which a client that holds memory is closed while others wait for memory.
 pub(super) const STALLED_SECONDS: u32 = 2;
 
+/// Seconds after which a client that holds memory and waits for more is closed. Only where too many wait for each other.
+pub(super) const WAITED_SECONDS: u32 = 10;
+
 /// The sum over all clients of all workers.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -40,9 +43,10 @@ impl Budget {
         }
     }
 
-    /// Whether no turn may be begun now. A plain load: in the usual case nobody writes to this line.
-    pub(super) fn exhausted(&self) -> bool {
-        self.used() >= self.limit
+    /// Whether no turn may be begun now; `later` for one that waited for item memory: it may hold a part of the budget itself, so it
+    /// gets a little more, lest all wait for each other. A plain load: in the usual case nobody writes to this line.
+    pub(super) fn exhausted(&self, later: bool) -> bool {
+        self.used() >= if later { self.limit + self.limit / 8 } else { self.limit }
     }
 
     /// So many clients more wait for memory.
@@ -83,11 +87,11 @@ mod tests {
     fn the_budget_is_exhausted_at_its_limit_and_recovers() {
         let budget = Budget::new(100);
         budget.change(0, 60);
-        assert!(!budget.exhausted());
+        assert!(!budget.exhausted(false));
         budget.change(0, 40);
-        assert!(budget.exhausted());
+        assert!(budget.exhausted(false));
         budget.change(60, 10);
-        assert!(!budget.exhausted());
+        assert!(!budget.exhausted(false));
         assert_eq!(budget.used(), 50);
     }
 
@@ -95,6 +99,6 @@ mod tests {
     fn no_limit_given_means_the_default() {
         let budget = Budget::new(0);
         budget.change(0, TOTAL_BYTES_MAX as usize);
-        assert!(budget.exhausted());
+        assert!(budget.exhausted(false));
     }
 }

@@ -32,7 +32,7 @@ const SLICES: usize = 64;
 
 /// Bytes handed to or asked from the kernel at once for a large value. Others have their turn in between: a thousand clients that each fetch
 /// a large value must not keep a small one waiting for all of theirs.
-const PIECE_BYTES: usize = 128 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// The worker's own output buffer, grown by one long reply, is cut back to this.
 const OUTPUT_KEPT: usize = 512 << 10;
@@ -69,6 +69,8 @@ pub(super) struct Client {
     read_closed: bool,
     /// The last turn was used up; the conversation goes on without new bytes.
     again: bool,
+    /// It waited for item memory, not for the budget.
+    later: bool,
     /// To be closed when the waiting replies have gone.
     closing: bool,
     /// The worker's poll also tells when the socket can take more.
@@ -134,6 +136,7 @@ impl Client {
             readable: false,
             read_closed: false,
             again: false,
+            later: false,
             closing: false,
             watching: false,
             queued: false,
@@ -224,7 +227,7 @@ impl Client {
         if !self.again && !self.readable {
             return After::Rest;
         }
-        if budget.exhausted() || !self.again && self.conn.must_wait(cx.now) {
+        if budget.exhausted(self.later) || !self.again && self.conn.must_wait(cx.now) {
             return After::Starved;
         }
         self.pulse.set_state(State::ParseCmd);
@@ -251,18 +254,22 @@ impl Client {
             }
         }
         self.held = held;
-        self.pulse.progress(cx.now);
+        if next != Next::Later || run > 0 {
+            self.pulse.progress(cx.now);
+        }
         next
     }
 
     /// Reads once and runs what that completes.
     fn receive(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, alone: &mut dyn FnMut() -> bool) -> Received {
         let (before, fresh) = buffers.input.split_at_mut(PARTIAL_BYTES);
+        // What lies behind the place would be more of the value, which belongs into item memory too.
+        let last = self.conn.upload(cx).is_some() && self.conn.uploads_last();
         let (into_item, beyond, drained) = match self.conn.upload(cx) {
             // The value's bytes go where they will stay; what follows it comes with the same call.
             Some(place) => {
                 let room = place.len().min(PIECE_BYTES);
-                let behind = if room == place.len() { fresh.len() } else { 0 };
+                let behind = if last && room == place.len() { fresh.len() } else { 0 };
                 let asked = room + behind;
                 let slices = &mut [IoSliceMut::new(&mut place[..room]), IoSliceMut::new(&mut fresh[..behind])];
                 match self.stream.read_vectored(slices) {
@@ -351,6 +358,7 @@ impl Client {
         }
         buffers.output.shrink(OUTPUT_KEPT);
         self.again = matches!(next, Next::Again | Next::Later);
+        self.later = next == Next::Later;
         let blocked = sent != Sent::All;
         let waiting = if sent == Sent::Paused { After::Again } else { After::Blocked };
         match next {

@@ -15,7 +15,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 
 use super::Shared;
-use super::budget::STALLED_SECONDS;
+use super::budget::{STALLED_SECONDS, WAITED_SECONDS};
 use super::client::{After, Buffers, Client};
 use super::idle::IdleWatch;
 use super::roster::{Roster, WAKE};
@@ -235,7 +235,7 @@ impl Worker {
 
     /// Puts those who wait for memory back into the queue when there is some.
     fn feed_starved(&mut self) {
-        if self.starved.is_empty() || self.shared.budget.exhausted() {
+        if self.starved.is_empty() {
             return;
         }
         // Not in every round: those who find nothing would be back at once, and the worker would spin.
@@ -247,7 +247,8 @@ impl Worker {
         }
     }
 
-    /// Once a second while anybody waits for memory: closes those who hold some and make no progress, unless it is them who wait.
+    /// Once a second while anybody waits for memory: closes those who hold some and make no progress;
+    /// those who wait themselves only much later.
     fn close_stalled(&mut self, now: Now) {
         if self.holders == 0 || now.seconds == self.looked {
             return;
@@ -258,7 +259,8 @@ impl Worker {
         }
         for key in 0..self.clients.len() {
             let stalled = self.clients[key].as_ref().is_some_and(|client| {
-                client.holds_memory() && !client.queued && client.pulse().idle_seconds(now) >= STALLED_SECONDS
+                let patience = if client.queued { WAITED_SECONDS } else { STALLED_SECONDS };
+                client.holds_memory() && client.pulse().idle_seconds(now) >= patience
             });
             if stalled {
                 self.stats.count(Counter::ReadBufOom);

@@ -23,6 +23,7 @@ use crate::net::{self, Listener, Workers};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::sync::Arc;
+use crate::sys;
 use crate::sys::resources;
 use background::Background;
 use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
@@ -68,6 +69,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     warnings.iter().flatten().for_each(|line| say(line));
     options::check::hashpower(&settings)?;
 
+    sys::memory::give_freed_memory_back();
     // From here on there are threads.
     logging::start(settings.verbosity);
     abort_on_panic();

@@ -111,6 +111,12 @@ impl Draft {
         if self.arriving { rest.min(self.written.max(1)) } else { rest }
     }
 
+    /// Whether the rest of the value fits what was taken already.
+    #[must_use]
+    pub fn in_last_piece(&self) -> bool {
+        self.remaining() <= self.piece_end - self.piece_at
+    }
+
     /// Whether the next byte needs memory that clients may not have now, because they hold so much already.
     #[must_use]
     pub fn must_wait(&self) -> bool {
