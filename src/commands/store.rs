@@ -62,6 +62,11 @@ pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, arriving: bool)
     }
 }
 
+/// Refuses a value before any memory was asked for, because clients hold all they may.
+pub fn no_memory(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Error {
+    refuse(cx, store, hash, Refused::NoMemory)
+}
+
 #[cold]
 fn refuse(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, refused: Refused) -> Error {
     if store.mode == StoreMode::Set || store.meta {

@@ -27,8 +27,6 @@ const BATCH: usize = 32;
 const DECODED: usize = 4;
 /// Longest reply to one request but for a pinned value: made room for before an item is locked.
 pub const REPLY_MAX: usize = PIN_BYTES + 1024;
-/// At least this much of a value that arrives in pieces must be free for clients to hold before it is begun.
-const UPLOAD_BEGIN_BYTES: usize = 16 * 1024;
 
 /// One thing to do.
 struct Slot<'a> {
@@ -137,14 +135,11 @@ impl Conn {
                 return self.run_command(command, payload, hash, start..end, out, cx).or_else(|| turn.pause(end, out));
             }
             Task::Upload(command, line) => {
-                if let Request::Store(store) = &command.request
-                    && !cx.store.may_hold(store.value_len.min(UPLOAD_BEGIN_BYTES))
-                {
+                if !self.begin_upload(line, command, hash, out, cx) {
                     return Some(Step::stop(start, Next::Later));
                 }
                 turn.requests -= 1;
                 count_prefix(cx, command);
-                self.begin_upload(line, command, hash, out, cx);
                 return Some(Step::go_on(end));
             }
             Task::Refuse(refused) => {

@@ -20,7 +20,6 @@ mod upload;
 pub use batch::REPLY_MAX;
 pub use output::Output;
 
-use crate::clock::Now;
 use crate::commands::{Context, Dump};
 use crate::protocol::limits::LINE_MAX;
 use crate::protocol::reply::Error;
@@ -34,6 +33,8 @@ pub const OUTPUT_PER_TURN: usize = 256 * 1024;
 /// Where a client stands in its conversation.
 pub struct Conn {
     phase: Phase,
+    /// Second at which the value being received, or about to be, first had to wait for memory that clients may hold.
+    waits_since: Option<u32>,
 }
 
 /// What the next byte of the input belongs to.
@@ -122,7 +123,7 @@ impl Conn {
     /// A client that has said nothing yet.
     #[must_use]
     pub const fn new() -> Conn {
-        Conn { phase: Phase::Command }
+        Conn { phase: Phase::Command, waits_since: None }
     }
 
     /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
@@ -197,15 +198,6 @@ impl Conn {
                 self.phase = Phase::Closing;
                 Step::stop(input.len(), Next::Close)
             }
-        }
-    }
-
-    /// Whether it makes no sense to read now: the value being received needs memory that clients may not have. Ask again a little later.
-    #[must_use]
-    pub fn must_wait(&mut self, now: Now) -> bool {
-        match &mut self.phase {
-            Phase::Upload(upload) => upload.must_wait(now),
-            _ => false,
         }
     }
 

@@ -16,8 +16,6 @@ pub(super) struct Upload {
     line: Box<[u8]>,
     hash: KeyHash,
     draft: Draft,
-    /// Second at which it first had to wait for memory that clients may hold.
-    waits_since: Option<u32>,
 }
 
 /// Seconds after its first wait at which a value that has to wait is given up, so that clients that each hold a part of theirs do not wait
@@ -25,10 +23,25 @@ pub(super) struct Upload {
 /// just to their next wait. More than what it takes to close those who send nothing.
 const PATIENCE_SECONDS: u32 = 4;
 
+/// At least this much, or the whole value, must be free for clients to hold before a value that arrives in pieces is begun.
+const BEGIN_BYTES: usize = 16 * 1024;
+
 /// CR LF behind the value.
 const TERMINATOR: usize = 2;
 
 impl Conn {
+    /// Whether it makes no sense to read now: the value being received needs memory that clients may not have. Ask again a little later.
+    #[must_use]
+    pub fn must_wait(&mut self, now: Now) -> bool {
+        matches!(&self.phase, Phase::Upload(upload) if upload.draft.must_wait()) && self.is_patient(now)
+    }
+
+    /// A value has to wait: whether it does, or is given up.
+    pub(super) fn is_patient(&mut self, now: Now) -> bool {
+        let since = *self.waits_since.get_or_insert(now.seconds);
+        now.seconds.saturating_sub(since) < PATIENCE_SECONDS
+    }
+
     /// While a value is being received: where its next bytes belong; never empty. `None` when it is complete but for its CR
     /// LF, when there is no memory for the rest, and in every other phase: read into the shared buffer then.
     pub fn upload(&mut self, cx: &mut Context<'_>) -> Option<&mut [u8]> {
@@ -51,7 +64,8 @@ impl Conn {
         }
     }
 
-    /// Takes memory for the value that `command` announces, and goes on receiving it.
+    /// Takes memory for the beginning of the value that `command` announces, and goes on receiving it. False when it has to wait before
+    /// that; then nothing was done.
     pub(super) fn begin_upload(
         &mut self,
         line: &[u8],
@@ -59,17 +73,22 @@ impl Conn {
         hash: KeyHash,
         out: &mut Output,
         cx: &Context<'_>,
-    ) {
-        let Request::Store(request) = &command.request else { return };
-        match store::begin(cx, request, hash, true) {
-            Ok(draft) => {
-                self.phase = Phase::Upload(Box::new(Upload { line: line.into(), hash, draft, waits_since: None }))
-            }
+    ) -> bool {
+        let Request::Store(request) = &command.request else { return true };
+        let room = cx.store.may_hold(request.value_len.min(BEGIN_BYTES));
+        if !room && self.is_patient(cx.now) {
+            return false;
+        }
+        let begun = if room { store::begin(cx, request, hash, true) } else { Err(store::no_memory(cx, request, hash)) };
+        match begun {
+            Ok(draft) => self.phase = Phase::Upload(Box::new(Upload { line: line.into(), hash, draft })),
             Err(error) => {
                 refuse(out, &command.spelling, error);
                 self.phase = Phase::Swallow(request.value_len + TERMINATOR);
+                self.waits_since = None;
             }
         }
+        true
     }
 
     /// More of the value.
@@ -77,20 +96,21 @@ impl Conn {
         let Phase::Upload(upload) = &mut self.phase else { return Step::go_on(0) };
         let wanted = upload.draft.remaining();
         let (value, behind) = input.split_at(wanted.min(input.len()));
-        match upload.draft.write(value, cx.now) {
-            Ok(()) => {}
-            Err(Refused::Later) if upload.must_wait(cx.now) => {
-                return Step::stop(wanted - upload.draft.remaining(), Next::Later);
+        if let Err(refused) = upload.draft.write(value, cx.now) {
+            let written = wanted - upload.draft.remaining();
+            if refused == Refused::Later && self.is_patient(cx.now) {
+                return Step::stop(written, Next::Later);
             }
-            Err(_) => {
+            if let Phase::Upload(upload) = std::mem::replace(&mut self.phase, Phase::Swallow(wanted + TERMINATOR)) {
                 upload.answer_refusal(out, NO_MEMORY_FOR_REST);
-                self.phase = Phase::Swallow(wanted + TERMINATOR);
-                return Step::go_on(0);
             }
+            self.waits_since = None;
+            return Step::go_on(0);
         }
         if value.len() < wanted || behind.len() < TERMINATOR {
             return Step::stop(value.len(), Next::Read);
         }
+        self.waits_since = None;
         let Phase::Upload(upload) = std::mem::replace(&mut self.phase, Phase::Command) else { return Step::go_on(0) };
         if behind.starts_with(b"\r\n") {
             upload.finish(out, cx);
@@ -102,15 +122,6 @@ impl Conn {
 }
 
 impl Upload {
-    /// Whether the value cannot go on now, and is not given up yet.
-    pub(super) fn must_wait(&mut self, now: Now) -> bool {
-        if !self.draft.must_wait() {
-            return false;
-        }
-        let since = *self.waits_since.get_or_insert(now.seconds);
-        now.seconds.saturating_sub(since) < PATIENCE_SECONDS
-    }
-
     fn finish(self, out: &mut Output, cx: &Context<'_>) {
         let mut scratch = [0; limits::DECODED_KEY_MAX];
         let Parsed::Command(command) = parse(&self.line, &mut Scratch::new(&mut scratch), ParseOptions::default())

@@ -43,10 +43,11 @@ impl Budget {
         }
     }
 
-    /// Whether no turn may be begun now; `later` for one that waited for item memory: it may hold a part of the budget itself, so it
-    /// gets a little more, lest all wait for each other. A plain load: in the usual case nobody writes to this line.
-    pub(super) fn exhausted(&self, later: bool) -> bool {
-        self.used() >= if later { self.limit + self.limit / 8 } else { self.limit }
+    /// Whether no turn may be begun now. A little more is there for the `trusted`: those whose last turn left nothing behind, so that rude
+    /// newcomers do not stop them; and those who waited for item memory, lest all wait for each other. A plain load: in the
+    /// usual case nobody writes to this line.
+    pub(super) fn exhausted(&self, trusted: bool) -> bool {
+        self.used() >= if trusted { self.limit + self.limit / 8 } else { self.limit }
     }
 
     /// So many clients more wait for memory.

@@ -20,6 +20,9 @@ use crate::sync::Arc;
 /// Bytes asked from a socket at once.
 const READ_BYTES: usize = 64 << 10;
 
+/// The same while clients hold as much of item memory as they may.
+const READ_TIGHT_BYTES: usize = 16 << 10;
+
 /// Room in front of them for the beginning of a request that came earlier: a line (2048 bytes), or the credentials of an
 /// authentication (16 KiB).
 const PARTIAL_BYTES: usize = 32 << 10;
@@ -71,6 +74,8 @@ pub(super) struct Client {
     again: bool,
     /// It waited for item memory, not for the budget.
     later: bool,
+    /// Its last turn ran something and left nothing behind.
+    settled: bool,
     /// To be closed when the waiting replies have gone.
     closing: bool,
     /// The worker's poll also tells when the socket can take more.
@@ -137,6 +142,7 @@ impl Client {
             read_closed: false,
             again: false,
             later: false,
+            settled: false,
             closing: false,
             watching: false,
             queued: false,
@@ -178,6 +184,7 @@ impl Client {
     ) -> After {
         let after = self.send_then_run(buffers, cx, budget, alone);
         self.charge(budget);
+        self.settled = self.charged == 0;
         self.pulse.set_state(match after {
             After::Blocked => State::Mwrite,
             _ => State::of(&self.conn),
@@ -227,7 +234,7 @@ impl Client {
         if !self.again && !self.readable {
             return After::Rest;
         }
-        if budget.exhausted(self.later) || !self.again && self.conn.must_wait(cx.now) {
+        if budget.exhausted(self.later || self.settled) || !self.again && self.conn.must_wait(cx.now) {
             return After::Starved;
         }
         self.pulse.set_state(State::ParseCmd);
@@ -263,6 +270,8 @@ impl Client {
     /// Reads once and runs what that completes.
     fn receive(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, alone: &mut dyn FnMut() -> bool) -> Received {
         let (before, fresh) = buffers.input.split_at_mut(PARTIAL_BYTES);
+        // Where clients have to wait for item memory, what was read is kept meanwhile: that should not be much.
+        let fresh = if cx.store.may_hold(READ_BYTES) { fresh } else { &mut fresh[..READ_TIGHT_BYTES] };
         // What lies behind the place would be more of the value, which belongs into item memory too.
         let last = self.conn.upload(cx).is_some() && self.conn.uploads_last();
         let (into_item, beyond, drained) = match self.conn.upload(cx) {
@@ -278,7 +287,7 @@ impl Client {
                 }
             }
             None => match self.stream.read(fresh) {
-                Ok(n) => (0, n, n < READ_BYTES),
+                Ok(n) => (0, n, n < fresh.len()),
                 Err(error) => return self.not_read(error.kind()),
             },
         };

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 /// Blocks of at least this many bytes are mapped one by one, and unmapped when they are freed.
 #[cfg(target_env = "gnu")]
-const MAPPED_BLOCK_BYTES: libc::c_int = 64 << 10;
+const MAPPED_BLOCK_BYTES: libc::c_int = 16 << 10;
 
 /// Makes the allocator give memory back: glibc keeps freed blocks of up to 32 MiB once it has seen one, and a server whose clients have
 /// taken their replies would stay as large as it was at the worst moment. Does nothing with other allocators.
