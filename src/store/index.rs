@@ -14,6 +14,7 @@
 //! An octet of groups of a segment is guarded by one spin lock, the *stripe*: home, alternate and all whom they can displace are
 //! behind the same lock. After taking it one looks again at the growth state: if it put the key elsewhere meanwhile, one starts over.
 
+use super::memory::lanes::lanes_equal;
 use super::memory::{Ref, Stable, Words32, Words64};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, lock, spin_hint};
 
@@ -172,13 +173,6 @@ fn plane_of(tag: u16, planes: u32) -> u32 {
     (u32::from(tag >> 1) * planes) >> 15
 }
 
-/// Lanes of `word` that equal `lane`, as a mask of bits 15, 31, 47, 63. Exact.
-fn lanes_equal(word: u64, lane: u16) -> u64 {
-    const LOW: u64 = 0x7fff_7fff_7fff_7fff;
-    let difference = word ^ (u64::from(lane) * 0x0001_0001_0001_0001);
-    !(((difference & LOW) + LOW) | difference | LOW)
-}
-
 /// A locked stripe, and where in it the key belongs. Unlocked on drop.
 pub struct Locked<'i> {
     index: &'i Index,
@@ -214,6 +208,7 @@ impl Index {
         Growth::unpack(self.growth.load(Ordering::Acquire))
     }
 
+    #[inline(always)]
     fn place(growth: Growth, hash: KeyHash) -> (Place, u32) {
         let (segment, planes) = growth.segment_of(hash);
         let (group, tag) = (group_of(hash), tag_of(hash));
@@ -275,19 +270,17 @@ impl Index {
         Some(self.handle(place.home, slot))
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, bucket: usize, word: usize) -> &AtomicU64 {
-        self.buckets.at(bucket * BUCKET_WORDS + word)
+        &self.buckets.line(bucket)[word]
     }
 
     /// Slots of a bucket whose lane is `lane`, ascending.
-    #[inline]
+    #[inline(always)]
     fn matches(&self, bucket: usize, lane: u16) -> SlotSet {
-        let equal = |word| lanes_equal(self.word(bucket, word).load(Ordering::Relaxed), lane);
-        // One bit per lane: bits 15, 31, 47, 63 of each word become bits 0..12.
-        let gather = |mask: u64| (mask >> 15 & 1) | (mask >> 30 & 2) | (mask >> 45 & 4) | (mask >> 60 & 8);
-        let set = gather(equal(0)) | gather(equal(1)) << 4 | gather(equal(2) & 0xffff_ffff) << 8;
-        SlotSet(set)
+        let line = self.buckets.line(bucket);
+        let words = [0, 1, 2].map(|word: usize| line[word].load(Ordering::Relaxed));
+        SlotSet(lanes_equal(words, lane) & ((1 << SLOTS) - 1))
     }
 
     #[inline]
@@ -641,7 +634,7 @@ impl Drop for Locked<'_> {
 
 /// Slots of a bucket, as bits.
 #[derive(Clone, Copy)]
-struct SlotSet(u64);
+struct SlotSet(u32);
 
 impl Iterator for SlotSet {
     type Item = usize;
