@@ -8,6 +8,36 @@ use crate::protocol::request::{Get, TypedExptime};
 use crate::stats::{ClassCounter, Counter};
 use crate::store::{Decision, Entry, KeyHash, Lookup, Marks, Shape, Value};
 
+/// What `get` and `gets` tell of an item beside its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    /// Length of the value in bytes.
+    pub size: usize,
+    /// Client flags.
+    pub flags: u32,
+    /// CAS.
+    pub cas: u64,
+}
+
+/// `get` and `gets`: one key. The same as [`get`] without any of the meta flags, in a third of its instructions: this is what a
+/// session server does all day. Returns whether the key was found; `reply` is called only then, under the item's lock.
+#[inline]
+pub fn plain(cx: &Context<'_>, key: &[u8], hash: KeyHash, reply: impl FnOnce(Plain, Value<'_>)) -> bool {
+    cx.store.lookup(key, hash, cx.now, |found| match found {
+        Lookup::Found(mut entry) => {
+            cx.stats.count_class(ClassCounter::GetHits, entry.class());
+            entry.bump(cx.now);
+            reply(Plain { size: entry.value_len(), flags: entry.flags(), cas: entry.cas() }, entry.value());
+            true
+        }
+        Lookup::Absent(absence) => {
+            count_absence(cx, absence);
+            cx.stats.count(Counter::GetMisses);
+            false
+        }
+    })
+}
+
 /// `get`, `gets`, `gat`, `gats`, `mg`: one key.
 pub(super) fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F)
 where

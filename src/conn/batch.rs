@@ -81,12 +81,31 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         }
     }
     let mut done = 0;
+    let mut list = match conn.phase {
+        Phase::Keys { list, any } => Some((list, any)),
+        _ => None,
+    };
     for slot in &filler.slots {
         done = slot.end;
-        if let Some(step) = conn.run(slot, out, cx, turn) {
+        let step = match &slot.task {
+            Task::Read(keys, key) => {
+                list = Some((*keys, true));
+                read(keys, key, slot.hash, out, cx);
+                turn.pause(done, out)
+            }
+            Task::EndOfKeys => {
+                end_of_keys(list.take().is_some_and(|(_, any)| any), out);
+                turn.requests -= 1;
+                turn.pause(done, out)
+            }
+            task => conn.run(task, slot, out, cx, turn),
+        };
+        if let Some(step) = step {
+            conn.keep_list(list);
             return step;
         }
     }
+    conn.keep_list(list);
     if !filler.starved {
         return Step::go_on(done);
     }
@@ -98,25 +117,28 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
 }
 
 impl Conn {
+    /// Remembers the key list that the batch has left unfinished, or that it has finished the one it began with.
+    fn keep_list(&mut self, list: Option<(KeyList<'static>, bool)>) {
+        match (list, &self.phase) {
+            (Some((list, any)), Phase::Command | Phase::Keys { .. }) => self.phase = Phase::Keys { list, any },
+            (None, Phase::Keys { .. }) => self.phase = Phase::Command,
+            _ => {}
+        }
+    }
+
     /// Runs one slot. A step when the batch has to end here.
-    fn run(&mut self, slot: &Slot<'_>, out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Step> {
-        let &Slot { ref task, hash, end } = slot;
+    fn run(
+        &mut self,
+        task: &Task<'_>,
+        slot: &Slot<'_>,
+        out: &mut Output,
+        cx: &mut Context<'_>,
+        turn: &mut Turn,
+    ) -> Option<Step> {
+        let &Slot { hash, end, .. } = slot;
         out.bytes_mut().reserve(REPLY_MAX);
         match task {
-            Task::Read(list, key) => {
-                self.phase = Phase::Keys { list: *list, any: true };
-                read(list, key, hash, out, cx);
-            }
-            Task::EndOfKeys => {
-                let bare = matches!(self.phase, Phase::Keys { any: false, .. });
-                self.phase = Phase::Command;
-                turn.requests -= 1;
-                if bare {
-                    encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
-                } else {
-                    out.bytes_mut().extend_from_slice(text::END);
-                }
-            }
+            Task::Read(..) | Task::EndOfKeys => {}
             Task::Run(command, arrived) => {
                 turn.requests -= 1;
                 let payload =
@@ -201,8 +223,26 @@ impl Turn {
     }
 }
 
+fn end_of_keys(any: bool, out: &mut Output) {
+    if any {
+        out.bytes_mut().extend_from_slice(text::END);
+    } else {
+        encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
+    }
+}
+
 /// One key of a list.
 fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx: &Context<'_>) {
+    out.bytes_mut().reserve(REPLY_MAX);
+    if list.touch.is_none() {
+        let hit = commands::get::plain(cx, key, hash, |item, value| {
+            text::value_line(out.bytes_mut(), key, item.flags, item.size, list.with_cas.then_some(item.cas));
+            out.push_value(value);
+            out.bytes_mut().extend_from_slice(b"\r\n");
+        });
+        cx.server.prefixes.count(key, Event::Get { hit });
+        return;
+    }
     let mut hit = false;
     let _next = commands::run(cx, &list.request(key), hash, Payload::None, |reply, value| {
         hit = matches!(reply, Reply::Hit(_));
