@@ -43,6 +43,8 @@ enum Task<'a> {
     Read(KeyList<'static>, &'a [u8]),
     /// The end of a list.
     EndOfKeys,
+    /// A whole list of keys that is refused because one is too long: those before it are read all the same.
+    ReadInVain(KeyList<'a>),
     /// A line to be refused; the phase then is `Swallow`.
     Refuse(Refused),
     /// A key too long in a list that is being streamed.
@@ -151,6 +153,12 @@ impl Conn {
                 self.begin_upload(line, command, hash, out, cx);
                 return Some(Step::go_on(end));
             }
+            Task::ReadInVain(list) => {
+                turn.requests -= 1;
+                read_in_vain(list, cx);
+                encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
+                return Some(Step::go_on(end));
+            }
             Task::Refuse(refused) => {
                 turn.requests -= 1;
                 if !refused.noreply {
@@ -249,6 +257,21 @@ fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx
         answer(out, &list.spelling(), Key::plain(key), &reply, value);
     });
     cx.server.prefixes.count(key, Event::Get { hit });
+}
+
+/// The keys of a list before one that is too long. Nobody is told of them (section 3.2), but memcached finds the bad key only when
+/// it gets there: they have been read, or touched, by then.
+#[cold]
+fn read_in_vain(list: &KeyList<'_>, cx: &Context<'_>) {
+    let mut rest = list.rest;
+    while let NextKey::Key(key, consumed) = text::next_key(rest, true) {
+        let mut hit = false;
+        let _next = commands::run(cx, &list.request(key), cx.store.hash(key), Payload::None, |reply, _| {
+            hit = matches!(reply, Reply::Hit(_));
+        });
+        cx.server.prefixes.count(key, Event::Get { hit });
+        rest = &rest[consumed..];
+    }
 }
 
 /// `stats detail` counts classic commands only (section 11.7).
@@ -393,8 +416,7 @@ impl<'a> Filler<'a> {
                 }
             }
             Parsed::Keys(list) if text::any_key_too_long(list.rest) => {
-                let refused = Refused { error: Error::BAD_FORMAT, swallow: 0, noreply: false };
-                self.push(Task::Refuse(refused), b"", end, cx);
+                self.push(Task::ReadInVain(list), b"", end, cx);
                 false
             }
             Parsed::Keys(KeyList { with_cas, touch, rest }) => {
