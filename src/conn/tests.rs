@@ -759,14 +759,3 @@ mod statistics {
         assert_eq!(talk.stat("", "cmd_flush"), "1");
     }
 }
-
-#[test]
-fn adhoc() {
-    let mut t = Talk::new();
-    let mut out = String::new();
-    for line in std::fs::read_to_string("/tmp/fuzz.in").unwrap().split('\x01') {
-        out += &t.say(line);
-        out.push('\x01');
-    }
-    std::fs::write("/tmp/fuzz.out", out).unwrap();
-}
