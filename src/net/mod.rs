@@ -143,24 +143,9 @@ impl Workers {
     }
 }
 
-/// Starts a thread that takes the whole process down when it panics: a server that has lost one of its workers would go on
-/// accepting clients that nobody serves.
+/// Starts a thread. That a panic of it ends the process is the panic hook's affair (see `server`).
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let guard = AbortOnPanic;
-        body();
-        drop(guard);
-    })
-}
-
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            std::process::abort();
-        }
-    }
+    thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
 /// All sockets, for `stats conns`.
