@@ -121,7 +121,7 @@ pub enum Rule {
     Refuses(&'static str),
     /// `ms` with `s`: 1.6.18 ignores the flag ("1.6.20 ms s returns the size").
     SizeOfStored,
-    /// `ma k q N0` on a miss: `HD` then, nothing now.
+    /// `ma k q N0` on a miss: `HD` (or `VA`) then, nothing now.
     QuietCreate,
 }
 
@@ -156,7 +156,9 @@ impl Cases {
             _ if old.0 == old.1 => same(ours, theirs, ids),
             Rule::Refuses(line) => ours.strip_suffix(b"\r\n") == Some(line.as_bytes()),
             Rule::SizeOfStored => same(&without_size(ours), &without_size(theirs), ids),
-            Rule::QuietCreate => same(ours, theirs, ids) || (ours.is_empty() && theirs.starts_with(b"HD")),
+            Rule::QuietCreate => {
+                same(ours, theirs, ids) || (ours.is_empty() && (theirs.starts_with(b"HD") || theirs.starts_with(b"VA")))
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::protocol::number;
 use crate::protocol::reply::{Error, Hit, Reply, Written};
 use crate::protocol::request::{Arith, TypedExptime};
 use crate::stats::{ClassCounter, Counter};
-use crate::store::{Decision, Draft, Entry, Exptime, KeyHash, Lookup, Marks, Refused, Shape, Value};
+use crate::store::{Decision, Draft, Entry, Exptime, KeyHash, Lookup, Marks, Refused, Shape};
 
 /// What the lookup decides.
 enum Outcome {
@@ -57,11 +57,9 @@ fn compute(cx: &Context<'_>, arith: &Arith<'_>, entry: &Entry<'_>) -> Outcome {
     if arith.compare.is_some_and(|cas| cas != entry.cas()) {
         return Outcome::Answer(Reply::Exists(Written::default()));
     }
-    let old = match entry.value() {
-        Value::Inline(value) => number::parse_stored(value),
-        Value::Pinned(pinned) => number::parse_stored(pinned.slice_at(0)),
+    let Some(old) = number::parse_stored(entry.value_start()) else {
+        return Outcome::Answer(Reply::Error(NOT_A_NUMBER));
     };
-    let Some(old) = old else { return Outcome::Answer(Reply::Error(NOT_A_NUMBER)) };
     let number = if arith.decrement { old.saturating_sub(arith.delta) } else { old.wrapping_add(arith.delta) };
     Outcome::Replace { seen: Seen::of(entry), number, idle: entry.idle_seconds(cx.now) }
 }

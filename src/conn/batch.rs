@@ -5,6 +5,8 @@
 //! each key, so a list may be cut anywhere: by the end of a batch, of the turn, or of the input.
 //! Nothing is allocated but what the output needs.
 
+use arrayvec::ArrayVec;
+
 use super::output::Output;
 use super::{Conn, Next, Phase, Step, Turn};
 use crate::commands::{self, After, Context, Payload};
@@ -34,7 +36,7 @@ struct Slot<'a> {
 
 enum Task<'a> {
     /// A command that is complete, with its value if it has one.
-    Run(Command<'a>, Payload<'a>),
+    Run(Command<'a>, Option<Arrived<'a>>),
     /// A storage command whose value is still on its way, and its line.
     Upload(Command<'a>, &'a [u8]),
     /// One key of a list.
@@ -49,6 +51,14 @@ enum Task<'a> {
     Close,
 }
 
+/// A value that lies whole in the input.
+#[derive(Clone, Copy)]
+struct Arrived<'a> {
+    value: &'a [u8],
+    /// CR LF came behind it.
+    terminated: bool,
+}
+
 /// Parses ahead and runs what it found.
 pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Step {
     let mut decoded = [0; DECODED * limits::DECODED_KEY_MAX];
@@ -56,8 +66,7 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         input,
         at: 0,
         list: None,
-        slots: [const { None }; BATCH],
-        count: 0,
+        slots: ArrayVec::new(),
         starved: false,
         scratch: Scratch::new(&mut decoded),
         options: ParseOptions { debug_commands: cx.server.settings.debug_commands },
@@ -66,13 +75,13 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         filler.resume(list);
     }
     filler.fill(turn.requests, cx);
-    if filler.count > 1 {
-        for slot in filler.slots.iter().flatten() {
+    if filler.slots.len() > 2 {
+        for slot in &filler.slots {
             cx.store.prefetch_item(slot.hash);
         }
     }
     let mut done = 0;
-    for slot in filler.slots.iter_mut().map_while(Option::take) {
+    for slot in &filler.slots {
         done = slot.end;
         if let Some(step) = conn.run(slot, out, cx, turn) {
             return step;
@@ -90,13 +99,13 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
 
 impl Conn {
     /// Runs one slot. A step when the batch has to end here.
-    fn run(&mut self, slot: Slot<'_>, out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Step> {
-        let Slot { task, hash, end } = slot;
+    fn run(&mut self, slot: &Slot<'_>, out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Step> {
+        let &Slot { ref task, hash, end } = slot;
         out.bytes_mut().reserve(REPLY_MAX);
         match task {
             Task::Read(list, key) => {
-                self.phase = Phase::Keys { list, any: true };
-                read(&list, key, hash, out, cx);
+                self.phase = Phase::Keys { list: *list, any: true };
+                read(list, key, hash, out, cx);
             }
             Task::EndOfKeys => {
                 let bare = matches!(self.phase, Phase::Keys { any: false, .. });
@@ -108,14 +117,16 @@ impl Conn {
                     out.bytes_mut().extend_from_slice(text::END);
                 }
             }
-            Task::Run(command, payload) => {
+            Task::Run(command, arrived) => {
                 turn.requests -= 1;
-                return self.run_command(&command, payload, hash, end, out, cx).or_else(|| turn.pause(end, out));
+                let payload =
+                    arrived.map_or(Payload::None, |Arrived { value, terminated }| Payload::Whole { value, terminated });
+                return self.run_command(command, payload, hash, end, out, cx).or_else(|| turn.pause(end, out));
             }
             Task::Upload(command, line) => {
                 turn.requests -= 1;
-                count_prefix(cx, &command);
-                self.begin_upload(line, &command, hash, out, cx);
+                count_prefix(cx, command);
+                self.begin_upload(line, command, hash, out, cx);
                 return Some(Step::go_on(end));
             }
             Task::Refuse(refused) => {
@@ -235,8 +246,7 @@ struct Filler<'a> {
     at: usize,
     /// Inside a key list.
     list: Option<OpenList>,
-    slots: [Option<Slot<'a>>; BATCH],
-    count: usize,
+    slots: ArrayVec<Slot<'a>, BATCH>,
     /// The input ends before the next task does.
     starved: bool,
     scratch: Scratch<'a>,
@@ -262,7 +272,7 @@ impl<'a> Filler<'a> {
     /// Parses until the batch is full, `requests` are begun, the input ends, or something comes after which it has to be looked
     /// at anew.
     fn fill(&mut self, mut requests: usize, cx: &Context<'_>) {
-        while self.count < BATCH && requests > 0 && self.scratch.has_room() {
+        while !self.slots.is_full() && requests > 0 && self.scratch.has_room() {
             let go_on = match &self.list {
                 Some(_) => self.next_key(&mut requests, cx),
                 None => self.next_line(&mut requests, cx),
@@ -281,10 +291,7 @@ impl<'a> Filler<'a> {
             cx.store.prefetch_bucket(hash);
             hash
         };
-        if let Some(slot) = self.slots.get_mut(self.count) {
-            *slot = Some(Slot { task, hash, end });
-            self.count += 1;
-        }
+        self.slots.push(Slot { task, hash, end });
         self.at = end;
     }
 
@@ -329,15 +336,14 @@ impl<'a> Filler<'a> {
                 *requests -= 1;
                 let key = command.request.key().bytes();
                 let Request::Store(store) = &command.request else {
-                    self.push(Task::Run(command, Payload::None), key, end, cx);
+                    self.push(Task::Run(command, None), key, end, cx);
                     return true;
                 };
                 let value_end = end + store.value_len;
                 match input.get(value_end..value_end + 2) {
                     Some(terminator) => {
-                        let payload =
-                            Payload::Whole { value: &input[end..value_end], terminated: terminator == b"\r\n" };
-                        self.push(Task::Run(command, payload), key, value_end + 2, cx);
+                        let arrived = Arrived { value: &input[end..value_end], terminated: terminator == b"\r\n" };
+                        self.push(Task::Run(command, Some(arrived)), key, value_end + 2, cx);
                         true
                     }
                     None => {

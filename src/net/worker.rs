@@ -23,6 +23,7 @@ use crate::clock::Now;
 use crate::commands::Context;
 use crate::conn::Conn;
 use crate::stats::{Counter, Process, ThreadStats};
+use crate::store::Store;
 use crate::sync::{Arc, Ordering};
 
 /// Events taken from the kernel at once.
@@ -40,6 +41,8 @@ pub(super) struct Worker {
     events: Events,
     roster: Arc<Roster>,
     shared: Arc<Shared>,
+    /// This thread's own handle on the store.
+    store: Store,
     stats: Arc<ThreadStats>,
     /// By the key that the roster gave.
     clients: Vec<Option<Client>>,
@@ -88,6 +91,7 @@ impl Worker {
             poll,
             events: Events::with_capacity(EVENTS),
             roster,
+            store: shared.store.for_thread(),
             shared,
             stats,
             clients: Vec::new(),
@@ -142,7 +146,7 @@ impl Worker {
         if Token(ready.key) == WAKE || !self.meet(ready.key) {
             return;
         }
-        let Worker { poll, events, queue, clients, buffers, shared, stats, .. } = self;
+        let Worker { poll, events, queue, clients, buffers, shared, store, stats, .. } = self;
         let Some(client) = clients.get_mut(ready.key).and_then(Option::as_mut) else { return };
         client.notice(ready.readable, ready.read_closed);
         if client.queued && !ready.again {
@@ -156,7 +160,7 @@ impl Worker {
             }
             queue.is_empty()
         };
-        let mut cx = Context { store: &shared.store, server: &shared.server, stats, now };
+        let mut cx = Context { store, server: &shared.server, stats, now };
         let held = client.held_bytes() > 0;
         let after = client.turn(buffers, &mut cx, &shared.budget, &mut alone);
         match (held, client.held_bytes() > 0) {

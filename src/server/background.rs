@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Pause between two steps.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Steps after which the store has looked at all its memory.
+const STEPS_PER_SWEEP: u32 = 10;
+
 /// The running thread; it ends with [`Background::stop`].
 pub struct Background {
     stopping: Arc<AtomicBool>,
@@ -27,7 +30,9 @@ impl Background {
         let flag = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("maintainer".to_owned()).spawn(move || {
             while !flag.load(Ordering::Acquire) {
-                store.maintain(server.clock.now());
+                // `lru_crawler crawl` asks for a whole sweep now rather than within a second.
+                let steps = if server.crawl_wanted.swap(false, Ordering::Relaxed) { STEPS_PER_SWEEP } else { 1 };
+                (0..steps).for_each(|_| store.maintain(server.clock.now()));
                 thread::park_timeout(PAUSE);
             }
         })?;

@@ -24,6 +24,7 @@ use crate::net::{self, Listener, Workers};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::sync::Arc;
+use crate::sys::resources;
 use background::Background;
 use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
 use logging::say;
@@ -75,6 +76,8 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let seed = RandomState::new().build_hasher().finish();
     let store = Store::open(&memory::store_config(&settings, seed)).map_err(|text| Exit::new(FAILURE, text))?;
     let server = Arc::new(Server::new(settings, Clock::start()));
+    // Set here and only here; the commands may not call the system themselves.
+    let _ = server.cpu_time.set(resources::cpu_time);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.clone(), Arc::clone(&server)).map_err(threads)?;
     let listeners = listen(&server.settings)?;
@@ -118,7 +121,7 @@ impl Running {
     /// Serves until a signal or a client says stop, then stops in order: first whoever brings work, then whoever does it.
     fn wait(self) {
         let stop = self.signals.wait(|| log::info!("SIGHUP: nothing to read again"));
-        if let Some(line) = stop.farewell(self.server.settings.verbosity) {
+        if let Some(line) = stop.farewell(self.server.live.verbosity()) {
             say(line);
         }
         self.workers.stop(stop == Stop::Graceful);

@@ -1,7 +1,7 @@
 //! Every invariant of the store, walked through from both ends: for tests, with nobody else at work.
 
 use super::large::{ORDER_MAX, block_size};
-use super::memory::item::{Chunk, PINNED};
+use super::memory::item::Chunk;
 use super::memory::{Kind, Ref, Stable};
 use super::{Store, large};
 use crate::clock::Now;
@@ -34,6 +34,9 @@ impl Store {
         if small + large != named.len() {
             return Err(format!("{} items in the index, {small} in chunks, {large} large", named.len()));
         }
+        if inner.pins.len() > 0 {
+            return Err(format!("{} items are pinned", inner.pins.len()));
+        }
         self.check_pool()
     }
 
@@ -44,9 +47,6 @@ impl Store {
         let state = chunk.state();
         if state.kind() != Kind::Item {
             return Err(format!("the index names {name:?}, a {:?}", state.kind()));
-        }
-        if state.has(PINNED) != (inner.pins.len() > 0) && state.has(PINNED) {
-            return Err(format!("{name:?} is marked pinned and nobody reads"));
         }
         let key = inner.key_of(name, Stable::from_guard(self)).to_vec();
         let hash = inner.hasher.hash(&key);

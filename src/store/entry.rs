@@ -5,9 +5,8 @@ use super::index::{Locked, Slot};
 use super::inner::Inner;
 use super::large;
 use super::memory::item::{BASE64_KEY, Chunk, FETCHED, Layout, MAIN, PINNED, STALE, TOKEN_SENT};
-use super::memory::{Kind, Ref, Stable, State, intact};
-use super::pins::Unpinned;
-use super::{Exptime, KeyHash, PIN_BYTES, Store};
+use super::memory::{Ref, Stable, State};
+use super::{Exptime, PIN_BYTES, Store};
 use crate::clock::{Now, TICKS_PER_SECOND};
 use crate::sync::Ordering;
 use std::cell::Cell;
@@ -22,7 +21,6 @@ pub struct Entry<'s> {
     locked: Option<(&'s Locked<'s>, Slot)>,
     chunk: Chunk<'s>,
     stable: Stable<'s>,
-    hash: KeyHash,
     exptime: Exptime,
     layout: Layout,
     state: Cell<State>,
@@ -45,31 +43,20 @@ impl<'s> Entry<'s> {
         locked: &'s Locked<'s>,
         slot: Slot,
         name: Ref,
-        hash: KeyHash,
         stable: Stable<'s>,
         doomed: &'s Cell<Fate>,
     ) -> Entry<'s> {
         let chunk = Chunk::named(&store.inner().arena, name);
         let (exptime, layout) = chunk.shape();
         let state = Cell::new(chunk.state());
-        Entry { store, locked: Some((locked, slot)), chunk, stable, hash, exptime, layout, state, doomed: Some(doomed) }
+        Entry { store, locked: Some((locked, slot)), chunk, stable, exptime, layout, state, doomed: Some(doomed) }
     }
 
     /// An item met in a walk; its class (or the large store) is locked.
     pub(super) fn walked(store: &'s Store, name: Ref, stable: Stable<'s>) -> Entry<'s> {
         let chunk = Chunk::named(&store.inner().arena, name);
         let (exptime, layout) = chunk.shape();
-        Entry {
-            store,
-            locked: None,
-            chunk,
-            stable,
-            hash: KeyHash(0),
-            exptime,
-            layout,
-            state: Cell::new(chunk.state()),
-            doomed: None,
-        }
+        Entry { store, locked: None, chunk, stable, exptime, layout, state: Cell::new(chunk.state()), doomed: None }
     }
 
     fn inner(&self) -> &'s Inner {
@@ -93,13 +80,14 @@ impl<'s> Entry<'s> {
         }
         self.inner().pins.pin(self.chunk.name());
         self.set_state(self.state.get().with(PINNED, true));
-        Value::Pinned(Pinned {
-            store: self.store.clone(),
-            name: self.chunk.name(),
-            hash: self.hash,
-            layout: self.layout,
-            len,
-        })
+        Value::Pinned(Pinned { store: self.store.clone(), name: self.chunk.name(), layout: self.layout, len })
+    }
+
+    /// The first bytes of the value: all of it unless it lies in several chunks.
+    #[must_use]
+    pub fn value_start(&self) -> &'s [u8] {
+        let len = if self.layout.large { 0 } else { self.layout.value_len };
+        self.inner().arena.bytes(self.chunk.offset + self.layout.value_at(), len, self.stable)
     }
 
     /// Copies the whole value to the end of `out`, whatever its size (append, arithmetic).
@@ -297,7 +285,6 @@ pub(super) enum Fate {
 pub struct Pinned {
     store: Store,
     name: Ref,
-    hash: KeyHash,
     layout: Layout,
     len: usize,
 }
@@ -336,15 +323,7 @@ impl Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         let inner = self.store.inner();
-        let locked = inner.index.lock(self.hash);
-        let outcome = inner.pins.unpin(self.name);
-        if outcome == Unpinned::ClearMark {
-            let chunk = Chunk::named(&inner.arena, self.name);
-            debug_assert!(chunk.state().kind() == Kind::Item || !intact(), "a pinned item not deleted is published");
-            chunk.set_state(chunk.state().with(PINNED, false));
-        }
-        drop(locked);
-        if outcome == Unpinned::Free {
+        if inner.pins.unpin(self.name) {
             inner.free(self.name);
         }
     }

@@ -12,7 +12,7 @@
 
 use super::inner::Inner;
 use super::large::{self, Large};
-use super::memory::item::{Chunk, FETCHED, MAIN, PINNED, TEMPORARY};
+use super::memory::item::{Chunk, FETCHED, MAIN, TEMPORARY};
 use super::memory::{Kind, Ref, Stable, State};
 use super::slabs::Class;
 use crate::clock::{Now, TICKS_PER_SECOND};
@@ -159,7 +159,7 @@ impl Inner {
             if state.kind() != Kind::Item {
                 continue;
             }
-            if state.has(PINNED) {
+            if self.is_pinned(chunk.name(), state) {
                 class.counts.reflocked += 1;
                 continue;
             }
@@ -268,7 +268,7 @@ impl Inner {
             let state = chunk.state();
             match state.kind() {
                 Kind::Draft => return None,
-                Kind::Item if state.has(PINNED) || state.has(TEMPORARY) => return None,
+                Kind::Item if self.is_pinned(chunk.name(), state) || state.has(TEMPORARY) => return None,
                 Kind::Item if number % every == 0 => {
                     worth += u32::from(Inner::score(chunk, state, now) < class.threshold) + 1;
                 }
@@ -324,7 +324,7 @@ impl Inner {
         let (exptime, layout) = source.shape();
         target.set_shape(exptime, &layout);
         if let Some((slot, _)) = found
-            && !state.has(PINNED)
+            && !self.is_pinned(source.name(), state)
         {
             self.arena.copy_to_private(from + 20, to + 20, layout.total() - 20, locked.stable());
             target.time().store(source.time().load(Ordering::Relaxed), Ordering::Relaxed);
@@ -386,7 +386,7 @@ impl Inner {
             let Some(head) = large.advance_hand() else { break };
             let chunk = Chunk::named(&self.arena, head);
             let state = chunk.state();
-            if state.kind() != Kind::Item || state.has(PINNED) {
+            if state.kind() != Kind::Item || self.is_pinned(head, state) {
                 continue;
             }
             let over = self.is_over(chunk, state, now);

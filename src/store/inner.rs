@@ -200,11 +200,13 @@ impl Inner {
         if chunk.shape().1.large {
             mark_head(&self.arena, name, false);
         }
-        if state.has(PINNED) {
-            self.pins.delete(name);
-            return None;
-        }
-        Some(name)
+        let read = state.has(PINNED) && self.pins.delete(name);
+        (!read).then_some(name)
+    }
+
+    /// Whether somebody reads the item without a lock.
+    pub fn is_pinned(&self, name: Ref, state: State) -> bool {
+        state.has(PINNED) && self.pins.is_pinned(name)
     }
 
     /// Takes the item in a chunk out of the index, if it still is one and nobody has it pinned. Its class (or the large store) is locked
@@ -214,7 +216,7 @@ impl Inner {
         let locked = self.index.lock(hash);
         let chunk = Chunk::named(&self.arena, name);
         let Some((slot, _)) = locked.find(|other, _| other == name) else { return false };
-        if chunk.state().has(PINNED) {
+        if self.is_pinned(name, chunk.state()) {
             return false;
         }
         locked.remove(slot, name);

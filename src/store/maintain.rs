@@ -4,7 +4,7 @@
 use super::expiry::STRETCH;
 use super::inner::Inner;
 use super::memory::Kind;
-use super::memory::item::{Chunk, FETCHED, PINNED};
+use super::memory::item::{Chunk, FETCHED};
 use super::slabs::{Class, LARGE_OWNER};
 use crate::clock::Now;
 use crate::sync::{Ordering, lock};
@@ -105,7 +105,7 @@ impl Inner {
             };
             let chunk = Chunk::named(&self.arena, head);
             if Inner::expired(chunk.shape().0, now)
-                && !chunk.state().has(PINNED)
+                && !self.is_pinned(head, chunk.state())
                 && self.drop_large(&mut large, head, now)
             {
                 large.counts.crawler_reclaimed += 1;

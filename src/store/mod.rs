@@ -227,7 +227,7 @@ impl Store {
         let result = match inner.find(&locked, key) {
             None => visit(Lookup::Absent(Absence::NotFound)),
             Some((slot, name)) => {
-                let entry = Entry::locked(self, &locked, slot, name, hash, locked.stable(), &fate);
+                let entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
                 match self.absence(name, now) {
                     Some(absence) => {
                         entry.remove();
@@ -288,7 +288,7 @@ impl Store {
         let decision = match found {
             None => decide(Lookup::Absent(Absence::NotFound), &mut draft),
             Some((slot, name)) => {
-                let entry = Entry::locked(self, &locked, slot, name, hash, locked.stable(), &fate);
+                let entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
                 proven = entry.proven();
                 match self.absence(name, now) {
                     Some(absence) => decide(Lookup::Absent(absence), &mut draft),

@@ -1,5 +1,8 @@
 //! Who reads large values without a lock: a count for each pinned item, kept beside the store and not in the item, so that a crash
 //! leaves no count behind. An item deleted while pinned stays as a draft until its last reader is done.
+//!
+//! The item's mark `PINNED` says only that it may be found here: it is set under the item's stripe and never cleared, so that
+//! letting go of a value takes no stripe (it may happen under one).
 
 use super::memory::Ref;
 use crate::sync::{Mutex, lock};
@@ -18,41 +21,39 @@ struct Pin {
     deleted: bool,
 }
 
-/// What is to be done after a reader left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unpinned {
-    /// Others still read.
-    StillPinned,
-    /// The item is published and no longer pinned: clear its mark.
-    ClearMark,
-    /// The item was deleted meanwhile: free it.
-    Free,
-}
-
 impl Pins {
     /// One more reader of a published item. Its stripe is locked.
     pub fn pin(&self, name: Ref) {
         lock(&self.counts).entry(name).or_default().readers += 1;
     }
 
-    /// One reader less. The stripe of the item's key is locked.
-    pub fn unpin(&self, name: Ref) -> Unpinned {
+    /// One reader less. True when it was the last one of an item deleted meanwhile, whose memory the caller gives back.
+    pub fn unpin(&self, name: Ref) -> bool {
         let mut counts = lock(&self.counts);
-        let Some(pin) = counts.get_mut(&name) else { return Unpinned::StillPinned };
+        let Some(pin) = counts.get_mut(&name) else { return false };
         pin.readers -= 1;
         if pin.readers > 0 {
-            return Unpinned::StillPinned;
+            return false;
         }
         let deleted = pin.deleted;
         counts.remove(&name);
-        if deleted { Unpinned::Free } else { Unpinned::ClearMark }
+        deleted
     }
 
-    /// A pinned item has been deleted. Its stripe is locked.
-    pub fn delete(&self, name: Ref) {
-        if let Some(pin) = lock(&self.counts).get_mut(&name) {
-            pin.deleted = true;
+    /// An item with the mark has been deleted, its stripe is locked. True when somebody reads it and will give its memory back.
+    pub fn delete(&self, name: Ref) -> bool {
+        match lock(&self.counts).get_mut(&name) {
+            Some(pin) => {
+                pin.deleted = true;
+                true
+            }
+            None => false,
         }
+    }
+
+    /// Whether somebody reads an item with the mark.
+    pub fn is_pinned(&self, name: Ref) -> bool {
+        lock(&self.counts).contains_key(&name)
     }
 
     /// How many items are pinned.

@@ -1,7 +1,7 @@
 //! The extended options, `-o a,b=c,...`: a row each (section 10 of the reference).
 
 use super::number::{atof, atoi, decimal, whole};
-use super::{Typed, absent, text};
+use super::{Typed, text};
 use crate::server::exit::{Exit, FAILURE};
 use crate::settings::{HashAlgorithm, MIB, Settings};
 use std::ops::RangeInclusive;
@@ -61,7 +61,7 @@ fn apply(typed: &mut Typed, element: &[u8]) -> Result<(), Exit> {
                 Kind::Word(set) => set(typed),
                 Kind::Value(missing, set) => set(typed, value.ok_or_else(|| bad(missing))?)?,
                 Kind::Optional(without, set) => set(typed, value.unwrap_or(without.as_bytes()))?,
-                Kind::Absent | Kind::AlwaysOff => return Err(absent(&format!("-o {}", sub.name))),
+                Kind::Absent | Kind::AlwaysOff => typed.miss(&format!("-o {}", sub.name)),
             }
             return Ok(());
         }

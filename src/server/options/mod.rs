@@ -64,8 +64,18 @@ pub struct Typed {
     pub chunk_max_given: bool,
     /// `slab_sizes` as given.
     pub slab_sizes: Option<Vec<u8>>,
+    /// The first option that memhold does not have yet. It is told only when all have been read, so that tools that look
+    /// for the version with `-S --version` find it.
+    pub absent: Option<String>,
     /// Lines for standard error, whatever comes of the rest.
     pub warnings: Vec<String>,
+}
+
+impl Typed {
+    /// Notes an option that memcached has and memhold has not yet.
+    fn miss(&mut self, option: &str) {
+        self.absent.get_or_insert_with(|| option.to_owned());
+    }
 }
 
 /// Settings, and warnings to print before the start.
@@ -100,16 +110,14 @@ fn read(typed: &mut Typed, program: &str, words: &[Vec<u8>]) -> Result<(), Exit>
         match found.option.action {
             Action::Set(set) => set(typed, number::skip_space(found.argument.unwrap_or_default()))?,
             Action::Print(text) => return Err(Exit::new(0, text())),
-            Action::Absent => return Err(absent(&spelled(&found))),
+            Action::Absent => typed.miss(&spelled(&found)),
             Action::Hidden(set) => set(typed),
         }
     }
-    Ok(())
-}
-
-/// The answer to what memcached has and memhold has not yet.
-fn absent(option: &str) -> Exit {
-    Exit::new(FAILURE, format!("not supported yet: {option}"))
+    match &typed.absent {
+        Some(option) => Err(Exit::new(FAILURE, format!("not supported yet: {option}"))),
+        None => Ok(()),
+    }
 }
 
 fn spelled(found: &Found<'_, Opt>) -> String {

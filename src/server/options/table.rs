@@ -4,7 +4,7 @@
 //! over the table follow.
 
 use super::number::{atof, atoi, strtol};
-use super::{Action, Opt, absent, extended, text};
+use super::{Action, Opt, extended, text};
 use crate::server::exit::{Exit, FAILURE, USAGE};
 use crate::server::manual;
 use crate::settings::{BindingProtocol, MIB};
@@ -33,7 +33,10 @@ pub static OPTIONS: &[Opt] = &[
         help: "UDP port to listen on; 0 for none (others are not supported yet)",
         action: Action::Set(|t, v| {
             t.settings.udp_port = atoi(v);
-            if t.settings.udp_port == 0 { Ok(()) } else { Err(absent("-U")) }
+            if t.settings.udp_port != 0 {
+                t.miss("-U");
+            }
+            Ok(())
         }),
     },
     Opt {
@@ -316,7 +319,10 @@ pub static OPTIONS: &[Opt] = &[
         help: "protocol: ascii or auto (binary is not supported yet)",
         action: Action::Set(|t, v| {
             t.settings.binding_protocol = protocol(v)?;
-            if t.settings.binding_protocol == BindingProtocol::Binary { Err(absent("-B binary")) } else { Ok(()) }
+            if t.settings.binding_protocol == BindingProtocol::Binary {
+                t.miss("-B binary");
+            }
+            Ok(())
         }),
     },
     Opt {

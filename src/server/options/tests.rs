@@ -200,6 +200,8 @@ fn what_is_missing_is_said_in_one_line() {
     for (line, option) in cases {
         assert_eq!(exit(line), (1, format!("not supported yet: {option}")), "for {line:?}");
     }
+    assert_eq!(exit(&["-S", "--version"]).0, 0, "libmemcached asks so");
+    assert_eq!(exit(&["-S", "-c", "0"]).1, "Maximum connections must be greater than 0");
     assert_eq!(settings(&["-U", "0", "-B", "auto", "-o", "no_drop_privileges"]), Settings::default());
 }
 
