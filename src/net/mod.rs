@@ -156,6 +156,7 @@ impl Workers {
     }
 }
 
+/// Starts a thread. That a panic of it ends the process is the panic hook's affair (see `server`).
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(body)
 }

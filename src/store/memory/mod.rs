@@ -50,8 +50,8 @@ pub(in crate::store) fn intact() -> bool {
     true
 }
 
-/// Lets a test kill this thread's process, so to speak, after so many stores to words of the arena: all later ones, and all later bytes, are
-/// lost, and the arena is as a crash at that instruction would leave it.
+/// Lets a test kill this thread's process, so to speak, after so many stores to words of the arena: all later ones, and
+/// all later bytes, are lost, and the arena is as a crash at that instruction would leave it.
 #[cfg(test)]
 pub(in crate::store) mod cut {
     use std::cell::Cell;
