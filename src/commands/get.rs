@@ -8,6 +8,48 @@ use crate::protocol::request::{Get, TypedExptime};
 use crate::stats::{ClassCounter, Counter};
 use crate::store::{Decision, Entry, KeyHash, Lookup, Marks, Shape, Value};
 
+/// What `get` and `gets` tell of an item beside its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    /// Length of the value in bytes.
+    pub size: usize,
+    /// Client flags.
+    pub flags: u32,
+    /// CAS.
+    pub cas: u64,
+}
+
+/// What became of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The item was found and answered with.
+    Yes,
+    /// There is none.
+    No,
+    /// It is there, but its value is large and may not be read now; nothing was done.
+    Later,
+}
+
+/// `get` and `gets`: one key. The same as [`get`] without any of the meta flags, in a third of its instructions: this is what a
+/// session server does all day. `reply` is called only when the key was found, under the item's lock.
+#[inline]
+pub fn plain(cx: &Context<'_>, key: &[u8], hash: KeyHash, reply: impl FnOnce(Plain, Value<'_>)) -> Seen {
+    cx.store.lookup(key, hash, cx.now, |found| match found {
+        Lookup::Found(entry) if !entry.may_be_read() => Seen::Later,
+        Lookup::Found(mut entry) => {
+            cx.stats.count_class(ClassCounter::GetHits, entry.class());
+            entry.bump(cx.now);
+            reply(Plain { size: entry.value_len(), flags: entry.flags(), cas: entry.cas() }, entry.value());
+            Seen::Yes
+        }
+        Lookup::Absent(absence) => {
+            count_absence(cx, absence);
+            cx.stats.count(Counter::GetMisses);
+            Seen::No
+        }
+    })
+}
+
 /// `get`, `gets`, `gat`, `gats`, `mg`: one key. [`After::Later`] when its value is large and may not be read now.
 pub(super) fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F) -> After
 where
@@ -17,7 +59,7 @@ where
     // Goes round again only when `N` found nothing and then, about to create the item, found it after all.
     loop {
         let found = cx.store.lookup(get.key.bytes(), hash, cx.now, |found| match found {
-            Lookup::Found(entry) if get.value && !entry.may_be_read() => Seen::Busy,
+            Lookup::Found(entry) if get.value && !entry.may_be_read() => Seen::Later,
             Lookup::Found(mut entry) => {
                 if let Some(reply) = reply.take() {
                     let (hit, value) = read(cx, get, &mut entry);
@@ -32,7 +74,7 @@ where
         });
         match found {
             Seen::Yes => return After::Next,
-            Seen::Busy => return After::Later,
+            Seen::Later => return After::Later,
             Seen::No => {}
         }
         let created = match get.vivify {
@@ -55,29 +97,23 @@ where
     }
 }
 
-/// What became of a look.
-enum Seen {
-    Yes,
-    No,
-    Busy,
-}
-
 /// What a read does to an item it found, and what it can tell about it. Facts are those before the command (section 5.2).
 fn read<'s>(cx: &Context<'_>, get: &Get<'_>, entry: &mut Entry<'s>) -> (Hit, Option<Value<'s>>) {
     let now = cx.now;
     let old_exptime = entry.exptime();
     let token_sent = entry.token_sent();
     let stale = entry.stale();
-    // `R` compares what was there before a `T` of the same command, wherever it stood.
-    let recache =
-        get.recache.is_some_and(|seconds| old_exptime != 0 && old_exptime < absolute(TypedExptime::from(seconds), now));
-    let won = !token_sent && (recache || stale);
+    let new_exptime = get.touch.map(|typed| absolute(typed, now));
+    let judged = new_exptime.filter(|_| get.recache_touched).unwrap_or(old_exptime);
+    let recache = get.recache.is_some_and(|seconds| judged != 0 && judged < absolute(TypedExptime::from(seconds), now));
+    let won = get.may_win && !token_sent && (recache || stale);
     let mut hit = Hit {
         size: entry.value_len(),
         flags: entry.flags(),
         cas: entry.cas(),
         ttl_before: seconds_left(old_exptime, now),
-        ttl_after: seconds_left(old_exptime, now),
+        ttl_after: seconds_left(new_exptime.unwrap_or(old_exptime), now),
+        ttl_created: 0,
         idle: entry.idle_seconds(now),
         created: false,
         fetched: entry.fetched(),
@@ -89,10 +125,8 @@ fn read<'s>(cx: &Context<'_>, get: &Get<'_>, entry: &mut Entry<'s>) -> (Hit, Opt
         number: None,
     };
     hit.value &= get.unless_cas != Some(hit.cas);
-    if let Some(typed) = get.touch {
-        let exptime = absolute(typed, now);
+    if let Some(exptime) = new_exptime {
         entry.touch(exptime);
-        hit.ttl_after = seconds_left(exptime, now);
         cx.stats.count_class(ClassCounter::TouchHits, entry.class());
     } else {
         cx.stats.count_class(ClassCounter::GetHits, entry.class());
@@ -117,9 +151,11 @@ enum Vivified {
 
 /// `mg N` on a miss: an empty item whose token this client has won.
 fn vivify(cx: &Context<'_>, get: &Get<'_>, typed: TypedExptime, hash: KeyHash) -> Vivified {
-    let exptime = absolute(typed, cx.now);
+    let touched = get.touch.map(|typed| absolute(typed, cx.now));
+    let created = absolute(typed, cx.now);
+    let exptime = touched.filter(|_| get.touch_is_last).unwrap_or(created);
     // Such an item does not remember that its key came as base64 (section 5.1).
-    let shape = Shape { flags: 0, exptime, value_len: 0, base64_key: false, chosen_cas: get.new_cas };
+    let shape = Shape { flags: 0, exptime, value_len: 0, base64_key: false, chosen_cas: get.new_cas, renews: false };
     let Ok(draft) = cx.store.reserve(get.key.bytes(), hash, &shape, cx.now) else { return Vivified::No };
     let class = draft.class();
     let linked = cx.store.commit(draft, cx.now, |found, _| match found {
@@ -134,7 +170,8 @@ fn vivify(cx: &Context<'_>, get: &Get<'_>, typed: TypedExptime, hash: KeyHash) -
         flags: 0,
         cas,
         ttl_before: -1,
-        ttl_after: seconds_left(exptime, cx.now),
+        ttl_after: seconds_left(touched.unwrap_or(0), cx.now),
+        ttl_created: seconds_left(created, cx.now),
         idle: 0,
         created: true,
         fetched: false,

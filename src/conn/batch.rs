@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 
 use super::output::Output;
 use super::{Conn, Next, Phase, Step, Turn};
+use crate::commands::get::Seen;
 use crate::commands::{self, After, Context, Payload};
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::request::{Admin, Request};
@@ -43,8 +44,12 @@ enum Task<'a> {
     Upload(Command<'a>, &'a [u8]),
     /// One key of a list.
     Read(KeyList<'static>, &'a [u8]),
-    /// The end of a list.
+    /// The last key of a list, right before the end of the line.
+    ReadLast(KeyList<'static>, &'a [u8]),
+    /// The end of a list that came later than its last key.
     EndOfKeys,
+    /// A whole list of keys that is refused because one is too long: those before it are read all the same.
+    ReadInVain(KeyList<'a>),
     /// A line to be refused; the phase then is `Swallow`.
     Refuse(Refused),
     /// A key too long in a list that is being streamed.
@@ -77,18 +82,45 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         filler.resume(list);
     }
     filler.fill(turn.requests, cx);
-    if filler.slots.len() > 2 {
+    if filler.slots.len() > 1 {
         for slot in &filler.slots {
             cx.store.prefetch_item(slot.hash);
         }
     }
     let mut done = 0;
+    let mut list = match conn.phase {
+        Phase::Keys { list, any } => Some((list, any)),
+        _ => None,
+    };
     for slot in &filler.slots {
-        if let Some(step) = conn.run(slot, done, out, cx, turn) {
+        let start = done;
+        done = slot.end;
+        let step = match &slot.task {
+            Task::Read(keys, key) if !read(keys, key, slot.hash, out, cx) => Some(Step::stop(start, Next::Later)),
+            Task::ReadLast(keys, key) if !read(keys, key, slot.hash, out, cx) => Some(Step::stop(start, Next::Later)),
+            Task::Read(keys, _) => {
+                list = Some((*keys, true));
+                turn.pause(done, out)
+            }
+            Task::ReadLast(..) => {
+                list = None;
+                out.bytes_mut().extend_from_slice(text::END);
+                turn.requests -= 1;
+                turn.pause(done, out)
+            }
+            Task::EndOfKeys => {
+                end_of_keys(list.take().is_some_and(|(_, any)| any), out);
+                turn.requests -= 1;
+                turn.pause(done, out)
+            }
+            task => conn.run(task, slot, start, out, cx, turn),
+        };
+        if let Some(step) = step {
+            conn.keep_list(list);
             return step;
         }
-        done = slot.end;
     }
+    conn.keep_list(list);
     if !filler.starved {
         return Step::go_on(done);
     }
@@ -100,34 +132,30 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
 }
 
 impl Conn {
+    /// Remembers the key list that the batch has left unfinished, or that it has finished the one it began with.
+    fn keep_list(&mut self, list: Option<(KeyList<'static>, bool)>) {
+        match (list, &self.phase) {
+            (Some((list, any)), Phase::Command | Phase::Keys { .. }) => self.phase = Phase::Keys { list, any },
+            (None, Phase::Keys { .. }) => self.phase = Phase::Command,
+            _ => {}
+        }
+    }
+
     /// Runs one slot, which begins in the input at `start`. A step when the batch has to end here, or before it.
     fn run(
         &mut self,
+        task: &Task<'_>,
         slot: &Slot<'_>,
         start: usize,
         out: &mut Output,
         cx: &mut Context<'_>,
         turn: &mut Turn,
     ) -> Option<Step> {
-        let &Slot { ref task, hash, end } = slot;
+        let &Slot { hash, end, .. } = slot;
         out.bytes_mut().reserve(REPLY_MAX);
         match task {
-            Task::Read(list, key) => {
-                if !read(list, key, hash, out, cx) {
-                    return Some(Step::stop(start, Next::Later));
-                }
-                self.phase = Phase::Keys { list: *list, any: true };
-            }
-            Task::EndOfKeys => {
-                let bare = matches!(self.phase, Phase::Keys { any: false, .. });
-                self.phase = Phase::Command;
-                turn.requests -= 1;
-                if bare {
-                    encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
-                } else {
-                    out.bytes_mut().extend_from_slice(text::END);
-                }
-            }
+            // Run by the caller, which knows the list.
+            Task::Read(..) | Task::ReadLast(..) | Task::EndOfKeys => {}
             Task::Run(command, arrived) => {
                 turn.requests -= 1;
                 let payload =
@@ -140,6 +168,12 @@ impl Conn {
                 }
                 turn.requests -= 1;
                 count_prefix(cx, command);
+                return Some(Step::go_on(end));
+            }
+            Task::ReadInVain(list) => {
+                turn.requests -= 1;
+                read_in_vain(list, cx);
+                encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
                 return Some(Step::go_on(end));
             }
             Task::Refuse(refused) => {
@@ -216,8 +250,28 @@ impl Turn {
     }
 }
 
+fn end_of_keys(any: bool, out: &mut Output) {
+    if any {
+        out.bytes_mut().extend_from_slice(text::END);
+    } else {
+        encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
+    }
+}
+
 /// One key of a list. False when it cannot be read now.
 fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx: &Context<'_>) -> bool {
+    out.bytes_mut().reserve(REPLY_MAX);
+    if list.touch.is_none() {
+        let seen = commands::get::plain(cx, key, hash, |item, value| {
+            text::value_line(out.bytes_mut(), key, item.flags, item.size, list.with_cas.then_some(item.cas));
+            out.push_value(value);
+            out.bytes_mut().extend_from_slice(b"\r\n");
+        });
+        if seen != Seen::Later {
+            cx.server.prefixes.count(key, Event::Get { hit: seen == Seen::Yes });
+        }
+        return seen != Seen::Later;
+    }
     let mut hit = false;
     let after = commands::run(cx, &list.request(key), hash, Payload::None, |reply, value| {
         hit = matches!(reply, Reply::Hit(_));
@@ -228,6 +282,21 @@ fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx
     }
     cx.server.prefixes.count(key, Event::Get { hit });
     true
+}
+
+/// The keys of a list before one that is too long. Nobody is told of them (section 3.2), but memcached finds the bad key only when
+/// it gets there: they have been read, or touched, by then.
+#[cold]
+fn read_in_vain(list: &KeyList<'_>, cx: &Context<'_>) {
+    let mut rest = list.rest;
+    while let NextKey::Key(key, consumed) = text::next_key(rest, true) {
+        let mut hit = false;
+        let _next = commands::run(cx, &list.request(key), cx.store.hash(key), Payload::None, |reply, _| {
+            hit = matches!(reply, Reply::Hit(_));
+        });
+        cx.server.prefixes.count(key, Event::Get { hit });
+        rest = &rest[consumed..];
+    }
 }
 
 /// `stats detail` counts classic commands only (section 11.7).
@@ -321,7 +390,14 @@ impl<'a> Filler<'a> {
         let keys_end = ends.map_or(self.input.len(), |(keys, _)| keys);
         let input = self.input;
         match text::next_key(&input[self.at.min(keys_end)..keys_end], ends.is_some()) {
-            NextKey::Key(key, consumed) => self.push(Task::Read(list, key), key, self.at + consumed, cx),
+            NextKey::Key(key, consumed) => match ends {
+                Some((keys, line)) if self.at + consumed == keys => {
+                    self.push(Task::ReadLast(list, key), key, line, cx);
+                    self.list = None;
+                    *requests -= 1;
+                }
+                _ => self.push(Task::Read(list, key), key, self.at + consumed, cx),
+            },
             NextKey::End => {
                 let line_end = ends.map_or(keys_end, |(_, line)| line);
                 self.push(Task::EndOfKeys, b"", line_end, cx);
@@ -372,8 +448,7 @@ impl<'a> Filler<'a> {
                 }
             }
             Parsed::Keys(list) if text::any_key_too_long(list.rest) => {
-                let refused = Refused { error: Error::BAD_FORMAT, swallow: 0, noreply: false };
-                self.push(Task::Refuse(refused), b"", end, cx);
+                self.push(Task::ReadInVain(list), b"", end, cx);
                 false
             }
             Parsed::Keys(KeyList { with_cas, touch, rest }) => {

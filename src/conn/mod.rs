@@ -30,6 +30,10 @@ use upload::Upload;
 /// Bytes of output after which other conns get their turn. One value may exceed it.
 pub const OUTPUT_PER_TURN: usize = 256 * 1024;
 
+/// A turn is this many times `-R` requests. memcached's `-R 20` bounds what one client makes the others wait; a request here costs
+/// an eighth of one there, and every turn that is cut short costs a system call or two.
+const REQUESTS_PER_R: usize = 8;
+
 /// Where a client stands in its conversation.
 pub struct Conn {
     phase: Phase,
@@ -129,8 +133,10 @@ impl Conn {
     /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
     /// [`LINE_MAX`] bytes when more has to be read.
     pub fn process(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
-        let mut turn =
-            Turn { requests: cx.server.settings.reqs_per_event as usize, output_max: out.len() + OUTPUT_PER_TURN };
+        let mut turn = Turn {
+            requests: cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R,
+            output_max: out.len() + OUTPUT_PER_TURN,
+        };
         let mut consumed = 0;
         loop {
             let step = self.step(&input[consumed..], out, cx, &mut turn);

@@ -40,6 +40,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The worker's own output buffer, grown by one long reply, is cut back to this.
 const OUTPUT_KEPT: usize = 512 << 10;
 
+// With a reply that goes on past the end of the turn (a value below the size that is pinned).
 const _: () = assert!(
     PARTIAL_BYTES + READ_BYTES + SEND_BYTES + OUTPUT_PER_TURN + REPLY_MAX + size_of::<Held>() <= CLIENT_BYTES_MAX,
     "what a turn may leave behind"

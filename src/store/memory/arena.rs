@@ -188,6 +188,15 @@ impl Arena {
         unsafe { &*self.mapping.base().as_ptr().add(offset).cast::<AtomicU64>() }
     }
 
+    /// The two 64-bit words at the beginning of a chunk.
+    #[inline]
+    #[must_use]
+    pub fn header(&self, offset: usize) -> &[AtomicU64; 2] {
+        assert!(offset.is_multiple_of(8) && offset + 16 <= self.mapping.len(), "inside the arena");
+        // SAFETY: as for `word64`, for two words.
+        unsafe { &*self.mapping.base().as_ptr().add(offset).cast::<[AtomicU64; 2]>() }
+    }
+
     /// The 32-bit word at a 4-aligned offset.
     #[inline]
     #[must_use]
@@ -243,12 +252,13 @@ impl Arena {
         }
     }
 
-    /// Starts loading the first line of a chunk.
+    /// Starts loading the first lines of a chunk: header, key and the beginning of the value.
     #[inline]
     pub fn prefetch(&self, name: Ref) {
         let line = self.mapping.base().as_ptr().wrapping_add(self.offset(name));
         prefetch_line(line);
         prefetch_line(line.wrapping_add(64));
+        prefetch_line(line.wrapping_add(128));
     }
 
     /// Gives the memory of a page that is in nobody's hands back to the kernel.
