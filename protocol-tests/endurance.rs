@@ -2,7 +2,7 @@
 //! moves pages between classes and grows its index. Every value that is read tells by itself whether it is whole and belongs to its key.
 //!
 //! `MEMHOLD_ENDURANCE_SECONDS` says how long (10 by default). Time decides how much is done and nothing else: the clock of the
-//! store is a number that the threads turn, a fifth of a second for each few hundred operations, so a minute here is hours there.
+//! store is a number that the threads turn, some seconds for each few hundred operations, so that a minute here is about a day there.
 
 #[path = "support/random.rs"]
 #[allow(dead_code, reason = "a test uses a part of it")]
@@ -19,8 +19,10 @@ use random::Random;
 const KEYS: u64 = 400_000;
 const THREADS: u64 = 4;
 const START: u32 = 1_700_000_000;
-/// Operations of one thread between two looks at the stop flag, each of which moves the clock by a fifth of a second.
+/// Operations of one thread between two looks at the stop flag, each of which moves the clock.
 const BURST: usize = 500;
+/// By this much, in ticks of 1/32 s.
+const BURST_TICKS: u32 = 128;
 
 /// What all threads did.
 #[derive(Debug, Default)]
@@ -162,8 +164,8 @@ impl Worker<'_> {
         value_of(number, version, len, &mut self.value);
         let exptime = match self.random.below(4) {
             0 => 0,
-            1 => now.seconds + 1 + self.random.below(10) as u32,
-            _ => now.seconds + 60 + self.random.below(3600) as u32,
+            1 => now.seconds + 1 + self.random.below(60) as u32,
+            _ => now.seconds + 60 + self.random.below(24 * 3600) as u32,
         };
         let shape = Shape {
             flags: 0,
@@ -266,11 +268,9 @@ fn a_day_of_work_leaves_every_value_whole_and_every_counter_right() {
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     (0..BURST).for_each(|_| worker.step());
-                    let ticks = worker.time.0.fetch_add(6, Ordering::Relaxed);
+                    worker.time.0.fetch_add(BURST_TICKS, Ordering::Relaxed);
                     // Time and background work go together, as in the server, but by operations.
-                    if number == 0 || ticks % 32 < 6 {
-                        worker.store.maintain(worker.time.now());
-                    }
+                    worker.store.maintain(worker.time.now());
                 }
             });
         }
