@@ -2,8 +2,8 @@
 //! socket, and against a real memcached, which proves the transcript itself.
 //!
 //! `cargo test --test transcripts -- text/get` runs the files whose name contains that word; `-- --record` asks memcached what
-//! is missing and writes it into the files (see `README.md` beside this file). Each conversation starts without items: on a server of its own when
-//! it changes settings or lets time pass, else on a shared one after `flush_all`.
+//! is missing and writes it into the files. Each conversation starts without items: on a server of its own when it changes
+//! settings or lets time pass, else on a shared one after `flush_all`.
 
 mod support;
 

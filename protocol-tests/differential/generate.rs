@@ -1,8 +1,8 @@
 //! Random commands: mostly what clients send, a third of it wrong in some way.
 //!
-//! Few keys, so that commands meet each other's items. Each command is whole in itself: a data block that is too short brings along what
-//! it eats. Left out is what 1.6.18 and 1.6.45 do differently to the items (section 17): the meta flags `E` and `x`, `mg C`, `ms N` with append,
-//! words beyond the needed ones, plus signs, NUL in stored keys.
+//! Few keys, so that commands meet each other's items. Each command is whole in itself: a data block that is too short
+//! brings along what it eats. Left out is what 1.6.18 and 1.6.45 do differently to the items (section 17): the meta flags
+//! `E` and `x`, `mg C`, `ms N` with append, words beyond the needed ones, plus signs, NUL in stored keys.
 
 use super::compare::{Ids, Rule};
 use super::support::random::Random;
@@ -369,7 +369,7 @@ fn administration(random: &mut Random) -> Command {
         "stats sizes",
         "stats cachedump 1",
         "stats cachedump a b",
-        "stats cachedump 64 0",
+        "stats cachedump 1000 0",
         "lru",
         "lru bogus",
         "lru tune 50 40 0.2 2.0",

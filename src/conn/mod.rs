@@ -127,8 +127,10 @@ impl Conn {
     /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
     /// [`LINE_MAX`] bytes when more has to be read.
     pub fn process(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
-        let mut turn =
-            Turn { requests: cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R, output_max: out.len() + OUTPUT_PER_TURN };
+        let mut turn = Turn {
+            requests: cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R,
+            output_max: out.len() + OUTPUT_PER_TURN,
+        };
         let mut consumed = 0;
         loop {
             let step = self.step(&input[consumed..], out, cx, &mut turn);

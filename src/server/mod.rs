@@ -1,6 +1,6 @@
 //! The server as a process: what happens between the arguments and the exit code.
 //!
-//! - [`options`]: arguments become settings; [`getopt`] splits the words, [`manual`] tells about them.
+//! - [`options`]: arguments become settings; [`getopt`] splits the words; [`manual`] and [`documents`] tell about them.
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`signals`], [`logging`].
 //! - [`background`]: the thread that lets the store work.
 //!
@@ -8,6 +8,7 @@
 //! and which user binds the sockets. Only this layer reads arguments, environment and signals.
 
 pub mod background;
+pub mod documents;
 pub mod exit;
 pub mod getopt;
 pub mod logging;
