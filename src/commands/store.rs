@@ -32,12 +32,12 @@ pub const BAD_CHUNK: Error = Error::Client("bad data chunk");
 /// Memory ran out in the middle of a value.
 pub const NO_MEMORY_FOR_REST: Error = Error::Server("Out of memory during read");
 
-/// Takes memory for the value. Counts the attempt: `cmd_set` includes values that are not stored in the end.
+/// Takes memory for the value, or for its beginning when it is still `arriving`. Counts the attempt: `cmd_set` includes values that are not stored in the end.
 ///
 /// # Errors
 /// The line to answer with. The caller then has to skip the value. An old value is gone where keeping it would
 /// leave the client with something it meant to replace.
-pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Result<Draft, Error> {
+pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, arriving: bool) -> Result<Draft, Error> {
     // Append and prepend keep the item's own expiry; the draft becomes an item only through `N`.
     let typed = if joins(store.mode) { store.vivify.unwrap_or(0) } else { store.exptime };
     let shape = Shape {
@@ -48,13 +48,24 @@ pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Result<Draft
         chosen_cas: store.new_cas,
         renews: false,
     };
-    match cx.store.reserve(store.key.bytes(), hash, &shape, cx.now) {
+    let key = store.key.bytes();
+    let reserved = if arriving {
+        cx.store.reserve_arriving(key, hash, &shape, cx.now)
+    } else {
+        cx.store.reserve(key, hash, &shape, cx.now)
+    };
+    match reserved {
         Ok(draft) => {
             cx.stats.count_class(ClassCounter::CmdSet, draft.class());
             Ok(draft)
         }
         Err(refused) => Err(refuse(cx, store, hash, refused)),
     }
+}
+
+/// Refuses a value before any memory was asked for, because clients hold all they may.
+pub fn no_memory(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Error {
+    refuse(cx, store, hash, Refused::NoMemory)
 }
 
 #[cold]
@@ -82,7 +93,7 @@ pub(super) fn store(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, payload:
         Payload::Uploaded(draft) => return finish(cx, store, hash, draft),
         Payload::None => return Reply::Error(BAD_CHUNK),
     };
-    let mut draft = match begin(cx, store, hash) {
+    let mut draft = match begin(cx, store, hash, false) {
         Ok(draft) => draft,
         Err(error) => return Reply::Error(error),
     };

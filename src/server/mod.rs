@@ -24,7 +24,7 @@ use crate::net::{self, Listener, Workers};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::sync::Arc;
-use crate::sys::{reason, resources};
+use crate::sys::{self, reason, resources};
 use background::Background;
 use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
 use logging::say;
@@ -69,6 +69,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     warnings.iter().flatten().for_each(|line| say(line));
     options::check::hashpower(&settings)?;
 
+    sys::memory::give_freed_memory_back();
     // From here on there are threads.
     logging::start(settings.verbosity);
     abort_on_panic();
