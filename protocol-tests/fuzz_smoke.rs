@@ -122,7 +122,7 @@ fn conversations_are_answered_alike_however_they_are_cut() {
 #[test]
 fn the_store_keeps_its_books_whatever_is_done_to_it() {
     let mut random = Random::new(3);
-    for _ in 0..rounds(200) {
+    for _ in 0..rounds(80) {
         feed(targets::store::run, &noise(&mut random, 4000));
     }
 }
