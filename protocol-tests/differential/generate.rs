@@ -369,7 +369,7 @@ fn administration(random: &mut Random) -> Command {
         "stats sizes",
         "stats cachedump 1",
         "stats cachedump a b",
-        "stats cachedump 64 0",
+        "stats cachedump 1000 0",
         "lru",
         "lru bogus",
         "lru tune 50 40 0.2 2.0",

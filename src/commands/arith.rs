@@ -74,13 +74,16 @@ fn replace(
 ) -> Option<Reply<'static>> {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(number).as_bytes();
+    // A longer number takes an item of its own in memcached too, which then has no marks and a plain key.
+    let in_place = digits.len() <= seen.value_len;
     let exptime = arith.exptime.map_or(seen.exptime, |typed| absolute(typed, cx.now));
     let shape = Shape {
         flags: seen.flags,
         exptime,
         value_len: digits.len().max(seen.value_len),
-        base64_key: seen.base64_key,
+        base64_key: seen.base64_key && in_place,
         chosen_cas: arith.new_cas,
+        renews: in_place,
     };
     let filled = cx.store.reserve(arith.key.bytes(), hash, &shape, cx.now).and_then(|mut draft| {
         draft.write(digits, cx.now)?;
@@ -88,7 +91,8 @@ fn replace(
         Ok(draft)
     });
     let Ok(draft) = filled else { return Some(Reply::Error(Error::Server("out of memory"))) };
-    let cas = commit_over(cx, draft, seen, seen.marks)?;
+    let marks = if in_place { seen.marks } else { Marks::default() };
+    let cas = commit_over(cx, draft, seen, marks)?;
     let counter = if arith.decrement { ClassCounter::DecrHits } else { ClassCounter::IncrHits };
     cx.stats.count_class(counter, seen.class);
     Some(Reply::Hit(Hit {
@@ -97,6 +101,7 @@ fn replace(
         cas,
         ttl_before: seconds_left(seen.exptime, cx.now),
         ttl_after: seconds_left(exptime, cx.now),
+        ttl_created: 0,
         idle,
         created: false,
         fetched: seen.marks.fetched,
@@ -124,9 +129,18 @@ fn pad(draft: &mut Draft, cx: &Context<'_>) -> Result<(), Refused> {
 fn create(cx: &Context<'_>, arith: &Arith<'_>, hash: KeyHash, typed: TypedExptime) -> Option<Reply<'static>> {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(arith.initial).as_bytes();
-    let exptime: Exptime = absolute(typed, cx.now);
+    let touched = arith.exptime.map(|typed| absolute(typed, cx.now));
+    let created = absolute(typed, cx.now);
+    let exptime: Exptime = touched.filter(|_| arith.exptime_is_last).unwrap_or(created);
     // QUIRK: such an item does not remember a base64 key (section 5.1).
-    let shape = Shape { flags: 0, exptime, value_len: digits.len(), base64_key: false, chosen_cas: arith.new_cas };
+    let shape = Shape {
+        flags: 0,
+        exptime,
+        value_len: digits.len(),
+        base64_key: false,
+        chosen_cas: arith.new_cas,
+        renews: false,
+    };
     let filled = cx.store.reserve(arith.key.bytes(), hash, &shape, cx.now).and_then(|mut draft| {
         draft.write(digits, cx.now)?;
         Ok(draft)
@@ -142,7 +156,8 @@ fn create(cx: &Context<'_>, arith: &Arith<'_>, hash: KeyHash, typed: TypedExptim
         flags: 0,
         cas,
         ttl_before: -1,
-        ttl_after: seconds_left(exptime, cx.now),
+        ttl_after: seconds_left(touched.unwrap_or(0), cx.now),
+        ttl_created: seconds_left(created, cx.now),
         idle: 0,
         created: true,
         fetched: false,

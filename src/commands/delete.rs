@@ -96,6 +96,7 @@ fn replace(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, seen: &Seen, va
             base64_key: false,
             // The CAS stays, unless the item turns stale.
             chosen_cas: delete.new_cas.or((!delete.invalidate).then_some(seen.cas)),
+            renews: false,
         }
     } else {
         Shape {
@@ -104,6 +105,7 @@ fn replace(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, seen: &Seen, va
             value_len: seen.value_len,
             base64_key: seen.base64_key,
             chosen_cas: delete.new_cas,
+            renews: true,
         }
     };
     let mut draft = cx.store.reserve(delete.key.bytes(), hash, &shape, cx.now)?;

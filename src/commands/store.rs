@@ -46,6 +46,7 @@ pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Result<Draft
         value_len: store.value_len,
         base64_key: store.key.was_base64(),
         chosen_cas: store.new_cas,
+        renews: false,
     };
     match cx.store.reserve(store.key.bytes(), hash, &shape, cx.now) {
         Ok(draft) => {
@@ -58,7 +59,7 @@ pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Result<Draft
 
 #[cold]
 fn refuse(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, refused: Refused) -> Error {
-    if store.mode == StoreMode::Set || store.meta {
+    if (store.mode == StoreMode::Set && store.compare.is_none()) || store.meta {
         cx.store.lookup(store.key.bytes(), hash, cx.now, |found| {
             if let Lookup::Found(entry) = found {
                 entry.remove();
@@ -139,7 +140,7 @@ fn over_existing(cx: &Context<'_>, store: &Store<'_>, mut entry: Entry<'_>, draf
         cx.stats.count_class(ClassCounter::CasHits, entry.class());
         return Decision::Link(Marks::default());
     }
-    if store.invalidate && compare < entry.cas() {
+    if store.invalidate && compare != 0 && compare < entry.cas() {
         // Somebody stored something newer: keep when it expires and whether a token is out, but let readers know.
         cx.stats.count_class(ClassCounter::CasHits, entry.class());
         draft.set_exptime(entry.exptime());
@@ -235,8 +236,10 @@ fn join_to(
         flags: seen.flags,
         exptime: seen.exptime,
         value_len: size,
-        base64_key: seen.base64_key,
+        // The joined item is a new one in memcached too, and does not remember how its key was written.
+        base64_key: false,
         chosen_cas: store.new_cas,
+        renews: false,
     };
     let mut draft = cx.store.reserve(store.key.bytes(), hash, &shape, cx.now)?;
     if store.mode == StoreMode::Prepend {

@@ -43,6 +43,8 @@ enum Task<'a> {
     Read(KeyList<'static>, &'a [u8]),
     /// The end of a list.
     EndOfKeys,
+    /// A whole list of keys that is refused because one is too long: those before it are read all the same.
+    ReadInVain(KeyList<'a>),
     /// A line to be refused; the phase then is `Swallow`.
     Refuse(Refused),
     /// A key too long in a list that is being streamed.
@@ -81,12 +83,31 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         }
     }
     let mut done = 0;
+    let mut list = match conn.phase {
+        Phase::Keys { list, any } => Some((list, any)),
+        _ => None,
+    };
     for slot in &filler.slots {
         done = slot.end;
-        if let Some(step) = conn.run(slot, out, cx, turn) {
+        let step = match &slot.task {
+            Task::Read(keys, key) => {
+                list = Some((*keys, true));
+                read(keys, key, slot.hash, out, cx);
+                turn.pause(done, out)
+            }
+            Task::EndOfKeys => {
+                end_of_keys(list.take().is_some_and(|(_, any)| any), out);
+                turn.requests -= 1;
+                turn.pause(done, out)
+            }
+            task => conn.run(task, slot, out, cx, turn),
+        };
+        if let Some(step) = step {
+            conn.keep_list(list);
             return step;
         }
     }
+    conn.keep_list(list);
     if !filler.starved {
         return Step::go_on(done);
     }
@@ -98,25 +119,28 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
 }
 
 impl Conn {
+    /// Remembers the key list that the batch has left unfinished, or that it has finished the one it began with.
+    fn keep_list(&mut self, list: Option<(KeyList<'static>, bool)>) {
+        match (list, &self.phase) {
+            (Some((list, any)), Phase::Command | Phase::Keys { .. }) => self.phase = Phase::Keys { list, any },
+            (None, Phase::Keys { .. }) => self.phase = Phase::Command,
+            _ => {}
+        }
+    }
+
     /// Runs one slot. A step when the batch has to end here.
-    fn run(&mut self, slot: &Slot<'_>, out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Step> {
-        let &Slot { ref task, hash, end } = slot;
+    fn run(
+        &mut self,
+        task: &Task<'_>,
+        slot: &Slot<'_>,
+        out: &mut Output,
+        cx: &mut Context<'_>,
+        turn: &mut Turn,
+    ) -> Option<Step> {
+        let &Slot { hash, end, .. } = slot;
         out.bytes_mut().reserve(REPLY_MAX);
         match task {
-            Task::Read(list, key) => {
-                self.phase = Phase::Keys { list: *list, any: true };
-                read(list, key, hash, out, cx);
-            }
-            Task::EndOfKeys => {
-                let bare = matches!(self.phase, Phase::Keys { any: false, .. });
-                self.phase = Phase::Command;
-                turn.requests -= 1;
-                if bare {
-                    encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
-                } else {
-                    out.bytes_mut().extend_from_slice(text::END);
-                }
-            }
+            Task::Read(..) | Task::EndOfKeys => {}
             Task::Run(command, arrived) => {
                 turn.requests -= 1;
                 let payload =
@@ -127,6 +151,12 @@ impl Conn {
                 turn.requests -= 1;
                 count_prefix(cx, command);
                 self.begin_upload(line, command, hash, out, cx);
+                return Some(Step::go_on(end));
+            }
+            Task::ReadInVain(list) => {
+                turn.requests -= 1;
+                read_in_vain(list, cx);
+                encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
                 return Some(Step::go_on(end));
             }
             Task::Refuse(refused) => {
@@ -201,14 +231,47 @@ impl Turn {
     }
 }
 
+fn end_of_keys(any: bool, out: &mut Output) {
+    if any {
+        out.bytes_mut().extend_from_slice(text::END);
+    } else {
+        encode::push_error(out.bytes_mut(), &Error::BAD_FORMAT);
+    }
+}
+
 /// One key of a list.
 fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx: &Context<'_>) {
+    out.bytes_mut().reserve(REPLY_MAX);
+    if list.touch.is_none() {
+        let hit = commands::get::plain(cx, key, hash, |item, value| {
+            text::value_line(out.bytes_mut(), key, item.flags, item.size, list.with_cas.then_some(item.cas));
+            out.push_value(value);
+            out.bytes_mut().extend_from_slice(b"\r\n");
+        });
+        cx.server.prefixes.count(key, Event::Get { hit });
+        return;
+    }
     let mut hit = false;
     let _next = commands::run(cx, &list.request(key), hash, Payload::None, |reply, value| {
         hit = matches!(reply, Reply::Hit(_));
         answer(out, &list.spelling(), Key::plain(key), &reply, value);
     });
     cx.server.prefixes.count(key, Event::Get { hit });
+}
+
+/// The keys of a list before one that is too long. Nobody is told of them (section 3.2), but memcached finds the bad key only when
+/// it gets there: they have been read, or touched, by then.
+#[cold]
+fn read_in_vain(list: &KeyList<'_>, cx: &Context<'_>) {
+    let mut rest = list.rest;
+    while let NextKey::Key(key, consumed) = text::next_key(rest, true) {
+        let mut hit = false;
+        let _next = commands::run(cx, &list.request(key), cx.store.hash(key), Payload::None, |reply, _| {
+            hit = matches!(reply, Reply::Hit(_));
+        });
+        cx.server.prefixes.count(key, Event::Get { hit });
+        rest = &rest[consumed..];
+    }
 }
 
 /// `stats detail` counts classic commands only (section 11.7).
@@ -353,8 +416,7 @@ impl<'a> Filler<'a> {
                 }
             }
             Parsed::Keys(list) if text::any_key_too_long(list.rest) => {
-                let refused = Refused { error: Error::BAD_FORMAT, swallow: 0, noreply: false };
-                self.push(Task::Refuse(refused), b"", end, cx);
+                self.push(Task::ReadInVain(list), b"", end, cx);
                 false
             }
             Parsed::Keys(KeyList { with_cas, touch, rest }) => {

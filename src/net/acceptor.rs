@@ -69,7 +69,7 @@ enum Accepted {
 }
 
 impl Acceptor {
-    /// Prepares to accept from `listeners`. The waker ends [`Acceptor::run`] once the server is stopping.
+    /// Prepares to accept from `listeners`. The waker ends [`Acceptor::run`] once no one is to be accepted.
     pub(super) fn new(
         shared: Arc<Shared>,
         listeners: Vec<Listener>,
@@ -102,7 +102,7 @@ impl Acceptor {
     /// Accepts until the server stops.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(64);
-        while !self.shared.stopping() {
+        while !self.shared.closed() {
             match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,

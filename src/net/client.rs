@@ -9,12 +9,13 @@ use std::os::fd::RawFd;
 
 use mio::{Registry, Token};
 
-use super::budget::Budget;
+use super::budget::{Budget, CLIENT_BYTES_MAX};
 use super::roster::{Pulse, State};
 use super::stream::Stream;
 use crate::commands::Context;
-use crate::conn::{Conn, Next, Output};
+use crate::conn::{Conn, Next, OUTPUT_PER_TURN, Output};
 use crate::stats::{Counter, ThreadStats};
+use crate::store::PIN_BYTES;
 use crate::sync::Arc;
 
 /// Bytes asked from a socket at once.
@@ -26,6 +27,9 @@ const PARTIAL_BYTES: usize = 32 << 10;
 
 /// Replies of this many bytes are sent before more requests are run, even if nobody else waits.
 const SEND_BYTES: usize = 64 << 10;
+
+// The most that a turn can leave behind, a reply that goes on past its end (a value below the size that is pinned) included.
+const _: () = assert!(PARTIAL_BYTES + READ_BYTES + SEND_BYTES + OUTPUT_PER_TURN + PIN_BYTES <= CLIENT_BYTES_MAX);
 
 /// Pieces of one vectored write.
 const SLICES: usize = 64;

@@ -68,7 +68,7 @@ struct Shared {
     store: Store,
     server: Arc<Server>,
     budget: Budget,
-    /// 0 while serving, then [`STOP_NOW`] or [`STOP_GRACEFUL`].
+    /// 0 while serving, then [`CLOSED`], then [`STOP_NOW`] or [`STOP_GRACEFUL`].
     stop: AtomicU32,
     /// Called when a client asked to stop the server; says whether gracefully.
     on_shutdown: OnShutdown,
@@ -77,12 +77,22 @@ struct Shared {
 /// What to do when a client asked to stop the server (`shutdown`). Called on a worker's thread: it must only pass the word on.
 pub type OnShutdown = Box<dyn Fn(bool) + Send + Sync>;
 
-const STOP_NOW: u32 = 1;
-const STOP_GRACEFUL: u32 = 2;
+/// Nobody is accepted any more.
+const CLOSED: u32 = 1;
+/// Workers end at once.
+const STOP_NOW: u32 = 2;
+/// Workers end when what has been read is answered.
+const STOP_GRACEFUL: u32 = 3;
 
 impl Shared {
+    /// Whether the acceptor is to end.
+    fn closed(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) >= CLOSED
+    }
+
+    /// Whether the workers are to end.
     fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) != 0
+        self.stop.load(Ordering::Relaxed) >= STOP_NOW
     }
 }
 
@@ -91,7 +101,8 @@ impl Shared {
 pub struct Workers {
     shared: Arc<Shared>,
     rosters: Vec<Arc<Roster>>,
-    threads: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    acceptor: JoinHandle<()>,
     waker: Waker,
 }
 
@@ -117,28 +128,30 @@ impl Workers {
         let _ = shared.server.conns.set(Box::new(table));
         let (acceptor, waker) = Acceptor::new(Arc::clone(&shared), listeners, rosters.clone())?;
 
-        let mut threads = Vec::with_capacity(count + 1);
+        let mut threads = Vec::with_capacity(count);
         for (index, worker) in workers.into_iter().enumerate() {
             threads.push(spawn(&format!("worker {index}"), move || worker.run())?);
         }
-        threads.push(spawn("acceptor", move || acceptor.run())?);
-        Ok(Workers { shared, rosters, threads, waker })
+        let acceptor = spawn("acceptor", move || acceptor.run())?;
+        Ok(Workers { shared, rosters, workers: threads, acceptor, waker })
     }
 
     /// Stops serving and waits until all threads have ended. Gracefully: requests already read are answered first. All
     /// connections are closed.
     pub fn stop(self, graceful: bool) {
-        let how = if graceful { STOP_GRACEFUL } else { STOP_NOW };
-        self.shared.stop.store(how, Ordering::Relaxed);
-        if let Err(error) = self.waker.wake() {
-            log::error!("the acceptor cannot be woken: {error}");
+        // The acceptor first: a client given to a worker that has ended would stay open and unheard.
+        self.shared.stop.store(CLOSED, Ordering::Relaxed);
+        match self.waker.wake() {
+            // A thread that panics ends the whole process; `server` sees to that.
+            Ok(()) => drop(self.acceptor.join()),
+            Err(error) => log::error!("the acceptor cannot be woken: {error}"),
         }
+        self.shared.stop.store(if graceful { STOP_GRACEFUL } else { STOP_NOW }, Ordering::Relaxed);
         for roster in &self.rosters {
             roster.wake();
         }
-        for thread in self.threads {
-            // A thread that panicked has ended the process; see `spawn`.
-            let _ = thread.join();
+        for worker in self.workers {
+            let _ = worker.join();
         }
     }
 }

@@ -105,7 +105,10 @@ impl KeyList<'_> {
             touch: self.touch,
             counts_as_touch: self.touch.is_some(),
             vivify: None,
+            touch_is_last: false,
             recache: None,
+            recache_touched: false,
+            may_win: false,
             new_cas: None,
             unless_cas: None,
             value: true,
@@ -239,13 +242,13 @@ const NAME_MAX: usize = 15;
 
 /// A name of at most [`NAME_MAX`] bytes and its length as one number, so that comparing takes one instruction or two.
 const fn pack(name: &[u8]) -> u128 {
-    let mut packed = name.len() as u128;
+    let mut packed = 0;
     let mut at = 0;
     while at < name.len() {
         packed = packed << 8 | name[at] as u128;
         at += 1;
     }
-    packed
+    packed | (name.len() as u128) << (8 * NAME_MAX)
 }
 
 /// The tables are short and begin with what is asked most, so they are searched from the front.
@@ -254,7 +257,9 @@ fn find(table: &'static [Row], name: &[u8]) -> Option<&'static Row> {
     if name.len() > NAME_MAX {
         return None;
     }
-    let packed = pack(name);
+    let mut bytes = [0; 16];
+    bytes[16 - name.len()..].copy_from_slice(name);
+    let packed = u128::from_be_bytes(bytes) | (name.len() as u128) << (8 * NAME_MAX);
     table.iter().find(|row| row.packed == packed)
 }
 

@@ -57,11 +57,13 @@ pub struct Hit {
     pub cas: u64,
     /// Seconds left before this command, -1 for never; what a `t` written before `T` or `N` shows.
     pub ttl_before: i64,
-    /// Seconds left after it; what a `t` written after `T` or `N` shows.
+    /// Seconds that `T` leaves; what a `t` written after `T` shows.
     pub ttl_after: i64,
+    /// Seconds that `N` gave the item it created; what a `t` written after `N` shows.
+    pub ttl_created: i64,
     /// Seconds since the access before this one (`l`).
     pub idle: u32,
-    /// `N` made the item just now, so that from `N` on `t` shows [`Hit::ttl_after`].
+    /// `N` made the item just now, so that from `N` on `t` shows [`Hit::ttl_created`].
     pub created: bool,
     /// Fetched before this command (`h`).
     pub fetched: bool,

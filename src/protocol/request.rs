@@ -86,11 +86,16 @@ pub struct Get<'a> {
     pub touch: Option<TypedExptime>,
     /// Whether this is `gat`, which counts as a touch on a miss too (section 5.8).
     pub counts_as_touch: bool,
-    /// `mg N`: on a miss create an empty item with this expiry. `touch` does not act on the new item: when `T` stood
-    /// behind `N`, and so has the last word, its expiry is already here.
+    /// `mg N`: on a miss create an empty item with this expiry, or with that of `touch` if it acts last.
     pub vivify: Option<TypedExptime>,
+    /// `T` stood behind `N`: flags act in order.
+    pub touch_is_last: bool,
     /// `mg R`: win the right to recache when fewer seconds than this are left.
     pub recache: Option<i32>,
+    /// `R` stood behind `T`, and judges the expiry that this has set.
+    pub recache_touched: bool,
+    /// Whether the reader can win the right to recache at all: `mg`, not the classic commands.
+    pub may_win: bool,
     /// `mg E`: CAS of the item that `vivify` creates.
     pub new_cas: Option<u64>,
     /// `mg C`: drop the value when the item's CAS equals this.
@@ -170,9 +175,10 @@ pub struct Arith<'a> {
     pub decrement: bool,
     /// By how much.
     pub delta: u64,
-    /// `ma N`: on a miss create an item holding `initial`, with this expiry; `exptime` does not act on it, as with
-    /// [`Get::vivify`].
+    /// `ma N`: on a miss create an item holding `initial`, with this expiry or `exptime`, as with [`Get::vivify`].
     pub vivify: Option<TypedExptime>,
+    /// `T` stood behind `N`.
+    pub exptime_is_last: bool,
     /// `ma J`.
     pub initial: u64,
     /// `ma T`: new expiry on success.

@@ -40,8 +40,8 @@ impl Draft {
             wide: shape.chosen_cas.is_some(),
         };
         let offset = match inner.classes.class_for(layout.total(), account) {
-            Some(class) => inner.take_chunk(class, layout.total(), now),
-            None => Draft::take_large(inner, &mut layout, shape.value_len, now),
+            Some(class) => inner.take_chunk(class, layout.total(), !shape.renews, now),
+            None => Draft::take_large(inner, &mut layout, shape, now),
         }
         .ok_or(Refused::NoMemory)?;
         let chunk = Chunk::at(&inner.arena, offset);
@@ -64,18 +64,18 @@ impl Draft {
         Ok(draft)
     }
 
-    fn take_large(inner: &Inner, layout: &mut Layout, value_len: usize, now: Now) -> Option<usize> {
+    fn take_large(inner: &Inner, layout: &mut Layout, shape: &Shape, now: Now) -> Option<usize> {
         layout.large = true;
-        let total = layout.value_at() + value_len;
+        let total = layout.value_at() + shape.value_len;
         let order = order_for(&inner.arena, total);
         let offset = inner.take_piece(order, Kind::Draft, now)?;
         layout.value_len = order as usize;
         let chunk = Chunk::at(&inner.arena, offset);
-        chunk.large_len().store(u32::try_from(value_len).ok()?, Ordering::Relaxed);
+        chunk.large_len().store(u32::try_from(shape.value_len).ok()?, Ordering::Relaxed);
         chunk.set_large_next(Ref(0));
         let mut large = lock(&inner.large);
         large.counts.requested += total as u64;
-        large.counts.total += 1;
+        large.counts.total += u64::from(!shape.renews);
         // In the ring from now on, since it cannot be put there under the stripe; the hand passes drafts by.
         large.link(&inner.arena, chunk.name());
         Some(offset)
@@ -224,12 +224,12 @@ impl Drop for Draft {
         let inner = self.store.inner();
         if self.layout.large {
             let mut large = lock(&inner.large);
-            large.counts.total -= 1;
+            large.counts.total -= u64::from(!self.shape.renews);
             inner.free_large(&mut large, self.name());
         } else {
             let class = self.class() as usize - 1;
             let mut class = lock(&inner.slabs[class]);
-            class.counts.total -= 1;
+            class.counts.total -= u64::from(!self.shape.renews);
             inner.free_small(&mut class, self.name());
         }
     }

@@ -53,11 +53,12 @@ impl Inner {
     }
 
     /// A chunk of a class, as a draft, for an item of `bytes`: free, carved, from a page of the pool, or by making room.
-    pub fn take_chunk(&self, index: usize, bytes: usize, now: Now) -> Option<usize> {
+    /// `counts` says whether it is one more item stored.
+    pub fn take_chunk(&self, index: usize, bytes: usize, counts: bool, now: Now) -> Option<usize> {
         let class = lock(&self.slabs[index]);
         let (mut class, offset) = self.find_chunk(class, now)?;
         class.counts.requested += bytes as u64;
-        class.counts.total += 1;
+        class.counts.total += u64::from(counts);
         Some(offset)
     }
 

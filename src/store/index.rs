@@ -14,6 +14,7 @@
 //! An octet of groups of a segment is guarded by one spin lock, the *stripe*: home, alternate and all whom they can displace are
 //! behind the same lock. After taking it one looks again at the growth state: if it put the key elsewhere meanwhile, one starts over.
 
+use super::memory::lanes::lanes_equal;
 use super::memory::{Ref, Stable, Words32, Words64};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, lock, spin_hint};
 
@@ -154,29 +155,38 @@ pub enum Slot {
     Stash,
 }
 
+#[inline(always)]
 fn tag_of(hash: KeyHash) -> u16 {
     let tag = (hash.0 >> 48) as u16 & 0xfffe;
     if tag == 0 { 2 } else { tag }
 }
 
+#[inline(always)]
 fn group_of(hash: KeyHash) -> usize {
     usize::try_from(hash.0 >> 40 & (GROUPS as u64 - 1)).unwrap_or(0)
 }
 
 /// The group of the alternate: another one of the same octet.
+#[inline(always)]
 fn alternate_group(group: usize, tag: u16) -> usize {
     group ^ (1 + usize::from(tag >> 1) % (OCTET - 1))
 }
 
+#[inline(always)]
 fn plane_of(tag: u16, planes: u32) -> u32 {
     (u32::from(tag >> 1) * planes) >> 15
 }
 
-/// Lanes of `word` that equal `lane`, as a mask of bits 15, 31, 47, 63. Exact.
-fn lanes_equal(word: u64, lane: u16) -> u64 {
-    const LOW: u64 = 0x7fff_7fff_7fff_7fff;
-    let difference = word ^ (u64::from(lane) * 0x0001_0001_0001_0001);
-    !(((difference & LOW) + LOW) | difference | LOW)
+/// Waits until a stripe is free and takes it.
+#[cold]
+fn wait_for(word: &AtomicU32) {
+    let mut turns = 0;
+    while word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        while word.load(Ordering::Relaxed) != 0 {
+            spin_hint(turns);
+            turns = turns.wrapping_add(1);
+        }
+    }
 }
 
 /// A locked stripe, and where in it the key belongs. Unlocked on drop.
@@ -214,29 +224,45 @@ impl Index {
         Growth::unpack(self.growth.load(Ordering::Acquire))
     }
 
-    fn place(growth: Growth, hash: KeyHash) -> (Place, u32) {
-        let (segment, planes) = growth.segment_of(hash);
-        let (group, tag) = (group_of(hash), tag_of(hash));
-        let plane = growth.plane(segment, plane_of(tag, planes));
-        let place = Place {
+    /// Where a key belongs at a state of growth (packed): what [`Growth::segment_of`] and [`Growth::plane`] say, in the few instructions
+    /// that every lookup needs.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the segment is chosen by the lower half of the hash")]
+    fn place(growth: u64, hash: KeyHash) -> Place {
+        let segments = 1usize << (growth & 0xff);
+        let (mut planes, next) = ((growth >> 8 & 0xff) as u32, (growth >> 16) as usize);
+        let low = hash.0 as u32 as usize;
+        let mut segment = low & (segments - 1);
+        if segment < next {
+            if planes < PLANES_MAX {
+                planes += 1;
+            } else {
+                segment = low & (2 * segments - 1);
+                planes = PLANES_MIN;
+            }
+        }
+        let (group, tag) = ((hash.0 >> 40) as usize & (GROUPS - 1), tag_of(hash));
+        let plane = plane_of(tag, planes) as usize;
+        let beyond = if plane < PLANES_MIN as usize { 0 } else { segments * PLANES_MIN as usize - PLANES_MIN as usize };
+        let first = (segment * PLANES_MIN as usize + plane + beyond) * GROUPS;
+        Place {
             stripe: segment * LOCK_WORDS + group / OCTET * (LOCK_WORDS / STRIPES),
-            home: plane + group,
-            alternate: plane + alternate_group(group, tag),
+            home: first + group,
+            alternate: first + alternate_group(group, tag),
             tag,
-        };
-        (place, planes)
+        }
     }
 
     /// Locks the stripe of a key.
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self, hash: KeyHash) -> Locked<'_> {
-        let mut growth = self.growth();
+        let mut growth = self.growth.load(Ordering::Acquire);
         loop {
-            let (place, planes) = Index::place(growth, hash);
+            let place = Index::place(growth, hash);
             self.lock_stripe(place.stripe);
             let locked = Locked { index: self, place, hash };
-            let meanwhile = self.growth();
-            if meanwhile == growth || Index::place(meanwhile, hash) == (place, planes) {
+            let meanwhile = self.growth.load(Ordering::Acquire);
+            if meanwhile == growth || Index::place(meanwhile, hash) == place {
                 return locked;
             }
             drop(locked);
@@ -247,12 +273,8 @@ impl Index {
     #[inline]
     fn lock_stripe(&self, stripe: usize) {
         let word = self.locks.at(stripe);
-        let mut turns = 0;
-        while word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            while word.load(Ordering::Relaxed) != 0 {
-                spin_hint(turns);
-                turns = turns.wrapping_add(1);
-            }
+        if word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            wait_for(word);
         }
     }
 
@@ -263,31 +285,29 @@ impl Index {
     /// Starts loading a key's bucket.
     #[inline]
     pub fn prefetch(&self, hash: KeyHash) {
-        let (place, _) = Index::place(self.growth(), hash);
+        let place = Index::place(self.growth.load(Ordering::Relaxed), hash);
         self.buckets.prefetch(place.home * BUCKET_WORDS);
     }
 
     /// A guess, without the lock, at what [`Locked::find`] would find: for prefetching only.
     #[inline]
     pub fn peek(&self, hash: KeyHash) -> Option<Ref> {
-        let (place, _) = Index::place(self.growth(), hash);
+        let place = Index::place(self.growth.load(Ordering::Relaxed), hash);
         let slot = self.matches(place.home, place.tag).next()?;
         Some(self.handle(place.home, slot))
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, bucket: usize, word: usize) -> &AtomicU64 {
-        self.buckets.at(bucket * BUCKET_WORDS + word)
+        &self.buckets.line(bucket)[word]
     }
 
     /// Slots of a bucket whose lane is `lane`, ascending.
-    #[inline]
+    #[inline(always)]
     fn matches(&self, bucket: usize, lane: u16) -> SlotSet {
-        let equal = |word| lanes_equal(self.word(bucket, word).load(Ordering::Relaxed), lane);
-        // One bit per lane: bits 15, 31, 47, 63 of each word become bits 0..12.
-        let gather = |mask: u64| (mask >> 15 & 1) | (mask >> 30 & 2) | (mask >> 45 & 4) | (mask >> 60 & 8);
-        let set = gather(equal(0)) | gather(equal(1)) << 4 | gather(equal(2) & 0xffff_ffff) << 8;
-        SlotSet(set)
+        let line = self.buckets.line(bucket);
+        let words = [0, 1, 2].map(|word: usize| line[word].load(Ordering::Relaxed));
+        SlotSet(lanes_equal(words, lane) & ((1 << SLOTS) - 1))
     }
 
     #[inline]
@@ -554,7 +574,7 @@ impl Index {
 
 impl Locked<'_> {
     /// The entry that `is_it` accepts among those whose tag fits.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
         let (index, place) = (self.index, &self.place);
         let stable = Stable::from_guard(self);
@@ -564,9 +584,14 @@ impl Locked<'_> {
                 return Some((Slot::Bucket(place.home, slot, false), name));
             }
         }
-        if index.away(place.home) == 0 {
-            return None;
-        }
+        if index.away(place.home) == 0 { None } else { self.find_away(is_it) }
+    }
+
+    /// Entries of the bucket that live elsewhere.
+    #[cold]
+    fn find_away(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
+        let (index, place) = (self.index, &self.place);
+        let stable = Stable::from_guard(self);
         for slot in index.matches(place.alternate, place.tag | 1) {
             let name = index.handle(place.alternate, slot);
             if is_it(name, stable) {
@@ -641,7 +666,7 @@ impl Drop for Locked<'_> {
 
 /// Slots of a bucket, as bits.
 #[derive(Clone, Copy)]
-struct SlotSet(u64);
+struct SlotSet(u32);
 
 impl Iterator for SlotSet {
     type Item = usize;

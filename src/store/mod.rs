@@ -142,6 +142,9 @@ pub struct Shape {
     pub base64_key: bool,
     /// The client chooses the CAS (`E`).
     pub chosen_cas: Option<u64>,
+    /// Takes the place of an item whose bytes memcached changes where they are (arithmetic, marking stale), and so is not
+    /// counted as stored.
+    pub renews: bool,
 }
 
 /// What the visitor of [`Store::commit`] decides when it has seen what is there.

@@ -37,7 +37,7 @@ fn config(megabytes: u64) -> Config {
 }
 
 fn shape(value_len: usize) -> Shape {
-    Shape { flags: 0, exptime: 0, value_len, base64_key: false, chosen_cas: None }
+    Shape { flags: 0, exptime: 0, value_len, base64_key: false, chosen_cas: None, renews: false }
 }
 
 fn set(store: &Store, key: &[u8], value: &[u8], exptime: Exptime, now: Now) -> Result<u64, Refused> {

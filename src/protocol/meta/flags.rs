@@ -19,8 +19,12 @@ pub(super) struct Flags<'a> {
     pub(super) exptime: Option<TypedExptime>,
     /// `N`
     pub(super) vivify: Option<TypedExptime>,
+    /// `T` stands behind `N`; flags act in order.
+    pub(super) vivified_then_touched: bool,
     /// `R`
     pub(super) recache: Option<i32>,
+    /// `R` stands behind `T`.
+    pub(super) touched_then_recached: bool,
     /// `C`
     pub(super) compare: Option<u64>,
     /// `E`
@@ -91,23 +95,15 @@ impl<'a> Flags<'a> {
         self.seen & bit(letter) != 0
     }
 
-    /// The expiry of an item that `N` makes: flags act in order, so a `T` behind `N` has the last word. Reads the order
-    /// from `words`, the same as [`Flags::read`] was given, and only if both are there.
-    pub(super) fn vivify_in_order(&self, mut words: Words<'_>) -> Option<TypedExptime> {
-        let vivify = self.vivify?;
-        match self.exptime {
-            Some(exptime) if words.find(|word| matches!(word, [b'N' | b'T', ..]))?.starts_with(b"N") => Some(exptime),
-            _ => Some(vivify),
-        }
-    }
-
     const fn none(key: &'a [u8]) -> Flags<'a> {
         Flags {
             seen: 0,
             key: Key::plain(key),
             exptime: None,
             vivify: None,
+            vivified_then_touched: false,
             recache: None,
+            touched_then_recached: false,
             compare: None,
             new_cas: None,
             initial: None,
@@ -124,9 +120,15 @@ impl<'a> Flags<'a> {
         }
         self.seen |= bit(letter);
         match letter {
-            b'T' => self.exptime = Some(token(parse_s32(argument))?.into()),
+            b'T' => {
+                self.vivified_then_touched = self.has(b'N');
+                self.exptime = Some(token(parse_s32(argument))?.into());
+            }
             b'N' => self.vivify = Some(token(parse_s32(argument))?.into()),
-            b'R' => self.recache = Some(token(parse_s32(argument))?),
+            b'R' => {
+                self.touched_then_recached = self.has(b'T');
+                self.recache = Some(token(parse_s32(argument))?);
+            }
             b'C' => self.compare = Some(token(parse_u64(argument))?),
             b'E' => self.new_cas = Some(token(parse_u64(argument))?),
             b'J' => self.initial = Some(parse_u64(argument).ok_or(Bad::argument("invalid numeric initial value"))?),
@@ -273,12 +275,15 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_t_and_n_is_the_expiry_of_what_n_makes() {
-        for (words, expected) in
-            [(&b"N30"[..], Some(30)), (b"N30 T60", Some(60)), (b"v T60 N30", Some(30)), (b"T60", None)]
-        {
+    fn the_order_of_t_n_and_r_is_remembered() {
+        for (words, expected) in [
+            (&b"N30"[..], (false, false)),
+            (b"N30 T60 R5", (true, true)),
+            (b"R5 T60 N30", (false, false)),
+            (b"T60 v R5", (false, true)),
+        ] {
             let flags = read(b"key", words, &mut []).unwrap();
-            assert_eq!(flags.vivify_in_order(Words::of(words)), expected);
+            assert_eq!((flags.vivified_then_touched, flags.touched_then_recached), expected);
         }
     }
 

@@ -150,7 +150,7 @@ impl Ttl<'_> {
         match letter {
             b't' => push_flag(out, b't', self.shown),
             b'T' => self.shown = self.hit.ttl_after,
-            b'N' if self.hit.created => self.shown = self.hit.ttl_after,
+            b'N' if self.hit.created => self.shown = self.hit.ttl_created,
             _ => {}
         }
     }

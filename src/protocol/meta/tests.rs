@@ -41,7 +41,10 @@ fn plain_get(key: Key<'_>) -> Get<'_> {
         touch: None,
         counts_as_touch: false,
         vivify: None,
+        touch_is_last: false,
         recache: None,
+        recache_touched: false,
+        may_win: true,
         new_cas: None,
         unless_cas: None,
         value: false,
@@ -69,7 +72,17 @@ fn plain_delete(key: Key<'_>) -> Delete<'_> {
 }
 
 fn plain_arith(key: Key<'_>) -> Arith<'_> {
-    Arith { key, decrement: false, delta: 1, vivify: None, initial: 0, exptime: None, compare: None, new_cas: None }
+    Arith {
+        key,
+        decrement: false,
+        delta: 1,
+        vivify: None,
+        exptime_is_last: false,
+        initial: 0,
+        exptime: None,
+        compare: None,
+        new_cas: None,
+    }
 }
 
 #[test]
@@ -83,7 +96,7 @@ fn mg_asks_for_what_its_flags_say() {
         (b"mg foo T30 C7", Get { touch: Some(30), unless_cas: Some(7), ..plain_get(foo) }),
         (b"mg foo N30 E0 R-5", Get { vivify: Some(30), new_cas: Some(0), recache: Some(-5), ..plain_get(foo) }),
         (b"mg foo T60 N30", Get { touch: Some(60), vivify: Some(30), ..plain_get(foo) }),
-        (b"mg foo N30 T60", Get { touch: Some(60), vivify: Some(60), ..plain_get(foo) }),
+        (b"mg foo N30 T60", Get { touch: Some(60), vivify: Some(30), touch_is_last: true, ..plain_get(foo) }),
         (b"mg foo I x D5 J6 F7 Mwhat", plain_get(foo)),
         (b"mg Zm9v b", plain_get(Key::decoded(b"foo"))),
     ] {
@@ -155,7 +168,10 @@ fn ma_asks_for_what_its_flags_say() {
         (b"ma foo M+", plain_arith(foo)),
         (b"ma foo MD", Arith { decrement: true, ..plain_arith(foo) }),
         (b"ma foo M-", Arith { decrement: true, ..plain_arith(foo) }),
-        (b"ma foo N30 J7 T60", Arith { vivify: Some(60), initial: 7, exptime: Some(60), ..plain_arith(foo) }),
+        (
+            b"ma foo N30 J7 T60",
+            Arith { vivify: Some(30), exptime_is_last: true, initial: 7, exptime: Some(60), ..plain_arith(foo) },
+        ),
         (b"ma foo C0 E5", Arith { new_cas: Some(5), ..plain_arith(foo) }),
         (b"ma foo C7", Arith { compare: Some(7), ..plain_arith(foo) }),
     ] {
@@ -294,11 +310,11 @@ fn marks_come_last_and_in_their_order() {
 
 #[test]
 fn t_before_n_is_minus_one_on_an_item_that_n_made() {
-    let made = Reply::Hit(Hit { created: true, won: true, ttl_before: 60, ttl_after: 60, ..hit() });
+    let made = Reply::Hit(Hit { created: true, won: true, ttl_before: 60, ttl_after: 90, ttl_created: 60, ..hit() });
     assert_eq!(answered(b"mg foo t N60", &made), "HD t-1 W\r\n");
     assert_eq!(answered(b"mg foo N60 t", &made), "HD t60 W\r\n");
     assert_eq!(answered(b"mg foo T60 t N60", &made), "HD t60 W\r\n");
-    let counted = Reply::Hit(Hit { created: true, number: Some(0), ttl_after: 60, ..hit() });
+    let counted = Reply::Hit(Hit { created: true, number: Some(0), ttl_created: 60, ..hit() });
     assert_eq!(answered(b"ma foo t N60", &counted), "HD t-1\r\n");
     assert_eq!(answered(b"ma foo N60 t", &counted), "HD t60\r\n");
 }

@@ -12,7 +12,7 @@ mod reply;
 mod tests;
 
 pub use keys::{LongLine, NextKey, any_key_too_long, begin_long, may_be_long, next_key};
-pub use reply::END;
+pub use reply::{END, value_line};
 
 pub(super) use parse::{COMMANDS, value_len};
 pub(super) use reply::{encode, line};

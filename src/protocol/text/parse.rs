@@ -159,6 +159,7 @@ fn arith(line: Line<'_>, decrement: bool) -> Parsed<'_> {
         decrement,
         delta,
         vivify: None,
+        exptime_is_last: false,
         initial: 0,
         exptime: None,
         compare: None,

@@ -26,7 +26,7 @@ pub(in crate::protocol) fn encode(
             Body::None
         }
         Reply::Hit(hit) => {
-            value_line(out, with_cas, key, hit);
+            value_line(out, key.bytes(), hit.flags, hit.size, with_cas.then_some(hit.cas));
             Body::Value
         }
         Reply::Lines(lines) => {
@@ -42,17 +42,22 @@ pub(in crate::protocol) fn encode(
     }
 }
 
-/// `VALUE <key> <flags> <bytes>[ <cas unique>]`
-fn value_line(out: &mut Vec<u8>, with_cas: bool, key: Key<'_>, hit: &Hit) {
+/// `VALUE <key> <flags> <bytes>[ <cas unique>]`, behind which the value and CR LF belong.
+#[inline]
+pub fn value_line(out: &mut Vec<u8>, key: &[u8], flags: u32, size: usize, cas: Option<u64>) {
     out.extend_from_slice(b"VALUE ");
-    out.extend_from_slice(key.bytes());
-    out.push(b' ');
-    push_number(out, hit.flags);
-    out.push(b' ');
-    push_number(out, hit.size);
-    if with_cas {
+    out.extend_from_slice(key);
+    if flags == 0 {
+        out.extend_from_slice(b" 0 ");
+    } else {
         out.push(b' ');
-        push_number(out, hit.cas);
+        push_number(out, flags);
+        out.push(b' ');
+    }
+    push_number(out, size);
+    if let Some(cas) = cas {
+        out.push(b' ');
+        push_number(out, cas);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -188,6 +188,15 @@ impl Arena {
         unsafe { &*self.mapping.base().as_ptr().add(offset).cast::<AtomicU64>() }
     }
 
+    /// The two 64-bit words at the beginning of a chunk.
+    #[inline]
+    #[must_use]
+    pub fn header(&self, offset: usize) -> &[AtomicU64; 2] {
+        assert!(offset.is_multiple_of(8) && offset + 16 <= self.mapping.len(), "inside the arena");
+        // SAFETY: as for `word64`, for two words.
+        unsafe { &*self.mapping.base().as_ptr().add(offset).cast::<[AtomicU64; 2]>() }
+    }
+
     /// The 32-bit word at a 4-aligned offset.
     #[inline]
     #[must_use]

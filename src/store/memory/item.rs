@@ -195,6 +195,8 @@ impl Layout {
 #[derive(Clone, Copy)]
 pub struct Chunk<'a> {
     arena: &'a Arena,
+    /// The first two words: expiry and shape; state.
+    header: &'a [AtomicU64; 2],
     /// The chunk's offset in the arena.
     pub offset: usize,
 }
@@ -204,14 +206,14 @@ impl<'a> Chunk<'a> {
     #[inline]
     #[must_use]
     pub fn at(arena: &'a Arena, offset: usize) -> Chunk<'a> {
-        Chunk { arena, offset }
+        Chunk { arena, header: arena.header(offset), offset }
     }
 
     /// The chunk that `name` names.
     #[inline]
     #[must_use]
     pub fn named(arena: &'a Arena, name: Ref) -> Chunk<'a> {
-        Chunk { arena, offset: arena.offset(name) }
+        Chunk::at(arena, arena.offset(name))
     }
 
     /// Its name.
@@ -221,7 +223,7 @@ impl<'a> Chunk<'a> {
     }
 
     fn first(&self) -> &'a AtomicU64 {
-        self.arena.word64(self.offset)
+        &self.header[0]
     }
 
     /// The state word.
@@ -240,7 +242,7 @@ impl<'a> Chunk<'a> {
     }
 
     fn state_word(&self) -> &'a AtomicU64 {
-        self.arena.word64(self.offset + 8)
+        &self.header[1]
     }
 
     /// Last recorded access in ticks; in a free chunk the next free one.

@@ -2,6 +2,7 @@
 //!
 //! - [`words`]: long arrays of atomic words, taken from the kernel lazily; what the index, the expiry words and page facts live in.
 //! - [`arena`]: the range that holds the items, its page table, and access to words and bytes by offset.
+//! - [`lanes`]: comparing the tags of a bucket at once.
 //! - [`item`]: where in a chunk the parts of an item lie, and the state word that publishes it.
 //!
 //! What leaves the room is safe to call under one rule, which the types carry as far as they can: bytes of a published item
@@ -11,6 +12,7 @@
 
 pub mod arena;
 pub mod item;
+pub mod lanes;
 pub mod words;
 
 pub use arena::{Arena, Ref};

@@ -59,6 +59,17 @@ mod lazy {
     }
     words!(Words32, AtomicU32, "A lazily committed array of 32-bit atomics.");
     words!(Words64, AtomicU64, "A lazily committed array of 64-bit atomics.");
+
+    impl Words64 {
+        /// The eight words of a cache line.
+        #[inline(always)]
+        #[must_use]
+        pub fn line(&self, line: usize) -> &[AtomicU64; 8] {
+            assert!(line < self.len / 8, "inside the array");
+            // SAFETY: as for `at`, for eight words that lie inside the array.
+            unsafe { &*self.mapping.base().as_ptr().cast::<[AtomicU64; 8]>().add(line) }
+        }
+    }
 }
 
 #[cfg(loom)]
@@ -88,4 +99,11 @@ mod modelled {
     }
     words!(Words32, AtomicU32);
     words!(Words64, AtomicU64);
+
+    impl Words64 {
+        /// The eight words of a cache line.
+        pub fn line(&self, line: usize) -> &[AtomicU64] {
+            &self.0[line * 8..line * 8 + 8]
+        }
+    }
 }
