@@ -41,7 +41,9 @@ enum Task<'a> {
     Upload(Command<'a>, &'a [u8]),
     /// One key of a list.
     Read(KeyList<'static>, &'a [u8]),
-    /// The end of a list.
+    /// The last key of a list, right before the end of the line.
+    ReadLast(KeyList<'static>, &'a [u8]),
+    /// The end of a list that came later than its last key.
     EndOfKeys,
     /// A whole list of keys that is refused because one is too long: those before it are read all the same.
     ReadInVain(KeyList<'a>),
@@ -77,7 +79,7 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         filler.resume(list);
     }
     filler.fill(turn.requests, cx);
-    if filler.slots.len() > 2 {
+    if filler.slots.len() > 1 {
         for slot in &filler.slots {
             cx.store.prefetch_item(slot.hash);
         }
@@ -93,6 +95,13 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
             Task::Read(keys, key) => {
                 list = Some((*keys, true));
                 read(keys, key, slot.hash, out, cx);
+                turn.pause(done, out)
+            }
+            Task::ReadLast(keys, key) => {
+                list = None;
+                read(keys, key, slot.hash, out, cx);
+                out.bytes_mut().extend_from_slice(text::END);
+                turn.requests -= 1;
                 turn.pause(done, out)
             }
             Task::EndOfKeys => {
@@ -140,7 +149,8 @@ impl Conn {
         let &Slot { hash, end, .. } = slot;
         out.bytes_mut().reserve(REPLY_MAX);
         match task {
-            Task::Read(..) | Task::EndOfKeys => {}
+            // Run by the caller, which knows the list.
+            Task::Read(..) | Task::ReadLast(..) | Task::EndOfKeys => {}
             Task::Run(command, arrived) => {
                 turn.requests -= 1;
                 let payload =
@@ -365,7 +375,14 @@ impl<'a> Filler<'a> {
         let keys_end = ends.map_or(self.input.len(), |(keys, _)| keys);
         let input = self.input;
         match text::next_key(&input[self.at.min(keys_end)..keys_end], ends.is_some()) {
-            NextKey::Key(key, consumed) => self.push(Task::Read(list, key), key, self.at + consumed, cx),
+            NextKey::Key(key, consumed) => match ends {
+                Some((keys, line)) if self.at + consumed == keys => {
+                    self.push(Task::ReadLast(list, key), key, line, cx);
+                    self.list = None;
+                    *requests -= 1;
+                }
+                _ => self.push(Task::Read(list, key), key, self.at + consumed, cx),
+            },
             NextKey::End => {
                 let line_end = ends.map_or(keys_end, |(_, line)| line);
                 self.push(Task::EndOfKeys, b"", line_end, cx);

@@ -252,12 +252,13 @@ impl Arena {
         }
     }
 
-    /// Starts loading the first line of a chunk.
+    /// Starts loading the first lines of a chunk: header, key and the beginning of the value.
     #[inline]
     pub fn prefetch(&self, name: Ref) {
         let line = self.mapping.base().as_ptr().wrapping_add(self.offset(name));
         prefetch_line(line);
         prefetch_line(line.wrapping_add(64));
+        prefetch_line(line.wrapping_add(128));
     }
 
     /// Gives the memory of a page that is in nobody's hands back to the kernel.
