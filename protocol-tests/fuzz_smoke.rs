@@ -35,9 +35,9 @@ fn conversations() -> Vec<Vec<u8>> {
             Step::Exchange(exchange) => Some(&exchange.send),
             Step::Advance(_) => None,
         });
-        let bytes = pieces.flatten().filter_map(|piece| match piece {
-            Piece::Bytes(bytes) => Some(bytes.as_slice()),
-            _ => Some(b"1".as_slice()),
+        let bytes = pieces.flatten().map(|piece| match piece {
+            Piece::Bytes(bytes) => bytes.as_slice(),
+            _ => b"1".as_slice(),
         });
         bytes.collect::<Vec<_>>().concat()
     });
