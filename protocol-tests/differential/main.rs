@@ -190,12 +190,15 @@ impl Run {
             println!("DIFFERENCE {} after {} commands", self.differences, self.done);
             println!("  sent   {}", shortened(&command.ours));
             println!("  ours   {}\n  theirs {}", shortened(said), shortened(expected));
-            for earlier in self.recent.iter().rev().skip(1).take(12).rev() {
+            let words = |text: &str| -> Vec<String> { text.split([' ', '\\']).map(str::to_owned).collect() };
+            let key = words(&shortened(&command.ours)).get(1).cloned().unwrap_or_default();
+            let touching = self.recent.iter().rev().skip(1).filter(|earlier| words(earlier).contains(&key)).take(12);
+            for earlier in touching.collect::<Vec<_>>().iter().rev() {
                 println!("    before: {earlier}");
             }
         }
-        if self.recent.len() > 64 {
-            self.recent.drain(..32);
+        if self.recent.len() > 2000 {
+            self.recent.drain(..1000);
         }
         agrees
     }

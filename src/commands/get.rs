@@ -19,23 +19,12 @@ pub struct Plain {
     pub cas: u64,
 }
 
-/// What became of a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// The item was found and answered with.
-    Yes,
-    /// There is none.
-    No,
-    /// It is there, but its value is large and may not be read now; nothing was done.
-    Later,
-}
-
 /// `get` and `gets`: one key. The same as [`get`] without any of the meta flags, in a third of its instructions: this is what a
-/// session server does all day. `reply` is called only when the key was found, under the item's lock.
+/// session server does all day. `reply` is called when it was found, under the item's lock.
 #[inline]
 pub fn plain(cx: &Context<'_>, key: &[u8], hash: KeyHash, reply: impl FnOnce(Plain, Value<'_>)) -> Seen {
     cx.store.lookup(key, hash, cx.now, |found| match found {
-        Lookup::Found(entry) if !entry.may_be_read() => Seen::Later,
+        Lookup::Found(entry) if !entry.may_be_read() => Seen::Busy,
         Lookup::Found(mut entry) => {
             cx.stats.count_class(ClassCounter::GetHits, entry.class());
             entry.bump(cx.now);
@@ -59,7 +48,7 @@ where
     // Goes round again only when `N` found nothing and then, about to create the item, found it after all.
     loop {
         let found = cx.store.lookup(get.key.bytes(), hash, cx.now, |found| match found {
-            Lookup::Found(entry) if get.value && !entry.may_be_read() => Seen::Later,
+            Lookup::Found(entry) if get.value && !entry.may_be_read() => Seen::Busy,
             Lookup::Found(mut entry) => {
                 if let Some(reply) = reply.take() {
                     let (hit, value) = read(cx, get, &mut entry);
@@ -74,7 +63,7 @@ where
         });
         match found {
             Seen::Yes => return After::Next,
-            Seen::Later => return After::Later,
+            Seen::Busy => return After::Later,
             Seen::No => {}
         }
         let created = match get.vivify {
@@ -95,6 +84,17 @@ where
         }
         return After::Next;
     }
+}
+
+/// What became of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Found, and answered.
+    Yes,
+    /// Not there.
+    No,
+    /// There, but large, and clients hold so much of item memory that it may not be read now.
+    Busy,
 }
 
 /// What a read does to an item it found, and what it can tell about it. Facts are those before the command (section 5.2).

@@ -157,9 +157,7 @@ fn over_existing(cx: &Context<'_>, store: &Store<'_>, mut entry: Entry<'_>, draf
         draft.set_exptime(entry.exptime());
         return Decision::Link(Marks { stale: true, token_sent: entry.token_sent(), fetched: false });
     }
-    if compare != 0 {
-        cx.stats.count_class(ClassCounter::CasBadval, entry.class());
-    }
+    cx.stats.count_class(ClassCounter::CasBadval, entry.class());
     Decision::Refuse(NotLinked::Exists)
 }
 
@@ -183,7 +181,7 @@ fn not_linked(refused: &NotLinked, size: usize) -> Reply<'static> {
     }
 }
 
-/// append, prepend. `draft` holds `value` alone, and is linked only if the key is missing and `N` was given.
+/// append, prepend; their `C` counts as no cas, as in memcached. `draft` holds `value` alone, and is linked only if the key is missing and `N` was given.
 fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value: &[u8]) -> Reply<'static> {
     let mut alone = Some(draft);
     loop {
@@ -192,7 +190,6 @@ fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value:
             Lookup::Found(entry) => {
                 let seen = Seen::of(&entry);
                 if store.compare.is_some_and(|compare| compare != seen.cas) {
-                    cx.stats.count_class(ClassCounter::CasBadval, seen.class);
                     return Err(NotLinked::Exists);
                 }
                 old.take(&entry);
@@ -217,9 +214,6 @@ fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value:
 
 /// The key is missing: stored all the same with `N`, else not.
 fn join_nothing(cx: &Context<'_>, store: &Store<'_>, draft: Option<Draft>) -> Reply<'static> {
-    if store.compare.is_some() {
-        cx.stats.count(Counter::CasMisses);
-    }
     let size = store.value_len;
     let (Some(draft), Some(_)) = (draft, store.vivify) else { return not_linked(&NotLinked::NotStored, size) };
     let linked = cx.store.commit(draft, cx.now, |found, _| match found {
@@ -260,9 +254,6 @@ fn join_to(
     if store.mode == StoreMode::Append {
         draft.write(value, cx.now)?;
     }
-    let Some(cas) = commit_over(cx, draft, seen, Marks::default()) else { return Ok(None) };
-    if store.compare.is_some() {
-        cx.stats.count_class(ClassCounter::CasHits, seen.class);
-    }
-    Ok(Some(Reply::Stored(Written { cas, size })))
+    let cas = commit_over(cx, draft, seen, Marks::default());
+    Ok(cas.map(|cas| Reply::Stored(Written { cas, size })))
 }

@@ -93,32 +93,37 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         _ => None,
     };
     for slot in &filler.slots {
-        let start = done;
-        done = slot.end;
         let step = match &slot.task {
-            Task::Read(keys, key) if !read(keys, key, slot.hash, out, cx) => Some(Step::stop(start, Next::Later)),
-            Task::ReadLast(keys, key) if !read(keys, key, slot.hash, out, cx) => Some(Step::stop(start, Next::Later)),
-            Task::Read(keys, _) => {
+            Task::Read(keys, key) => {
+                if !read(keys, key, slot.hash, out, cx) {
+                    conn.keep_list(list);
+                    return Step::stop(done, Next::Later);
+                }
                 list = Some((*keys, true));
-                turn.pause(done, out)
+                turn.pause(slot.end, out)
             }
-            Task::ReadLast(..) => {
+            Task::ReadLast(keys, key) => {
+                if !read(keys, key, slot.hash, out, cx) {
+                    conn.keep_list(list);
+                    return Step::stop(done, Next::Later);
+                }
                 list = None;
                 out.bytes_mut().extend_from_slice(text::END);
                 turn.requests -= 1;
-                turn.pause(done, out)
+                turn.pause(slot.end, out)
             }
             Task::EndOfKeys => {
                 end_of_keys(list.take().is_some_and(|(_, any)| any), out);
                 turn.requests -= 1;
-                turn.pause(done, out)
+                turn.pause(slot.end, out)
             }
-            task => conn.run(task, slot, start, out, cx, turn),
+            task => conn.run(task, slot, done, out, cx, turn),
         };
         if let Some(step) = step {
             conn.keep_list(list);
             return step;
         }
+        done = slot.end;
     }
     conn.keep_list(list);
     if !filler.starved {
@@ -267,10 +272,11 @@ fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx
             out.push_value(value);
             out.bytes_mut().extend_from_slice(b"\r\n");
         });
-        if seen != Seen::Later {
-            cx.server.prefixes.count(key, Event::Get { hit: seen == Seen::Yes });
+        if seen == Seen::Busy {
+            return false;
         }
-        return seen != Seen::Later;
+        cx.server.prefixes.count(key, Event::Get { hit: seen == Seen::Yes });
+        return true;
     }
     let mut hit = false;
     let after = commands::run(cx, &list.request(key), hash, Payload::None, |reply, value| {

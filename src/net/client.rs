@@ -85,6 +85,9 @@ pub(super) struct Client {
     pub(super) queued: bool,
 }
 
+// With its entry in the roster and its pulse, an idle client costs some 230 bytes.
+const _: () = assert!(size_of::<Option<Client>>() <= 128, "what an idle client costs");
+
 /// What one client keeps between two turns.
 struct Held {
     /// Bytes read and not yet run; those before `run` are done with.

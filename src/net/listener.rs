@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::roster::spell;
 use crate::settings::BindingProtocol;
+use crate::sys::reason;
 
 /// What `-p`, `-l`, `-b`, `-B` and `sock_cookie_id` say about TCP.
 #[derive(Clone, Debug)]
@@ -185,15 +186,6 @@ impl Failure {
             Some(detail) => format!("{detail}\n{last}"),
             None => last,
         })
-    }
-}
-
-/// The system's text for an error, without the number that Rust adds.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
     }
 }
 

@@ -95,6 +95,7 @@ impl Inner {
         for size in &mut classes.sizes {
             *size = size.next_multiple_of(arena.granule());
         }
+        classes.tell();
         let bytes = arena.page_offset(arena.pages_max() - 1) + arena.page_size();
         let smallest = classes.sizes[0] as u64;
         let slabs =

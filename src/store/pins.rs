@@ -134,3 +134,31 @@ mod tests {
         assert_eq!(holdings.bytes(), 0);
     }
 }
+
+/// Every interleaving of readers and a deleter, for the model checker.
+#[cfg(loom)]
+#[cfg(test)]
+mod loom_tests {
+    use super::*;
+    use crate::sync::Arc;
+    use loom::thread;
+
+    #[test]
+    fn loom_a_deleted_value_is_freed_exactly_once() {
+        loom::model(|| {
+            let pins = Arc::new((Pins::default(), Holdings::default()));
+            pins.0.pin(Ref(1), 10, &pins.1);
+            pins.0.pin(Ref(1), 10, &pins.1);
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    let pins = Arc::clone(&pins);
+                    thread::spawn(move || u32::from(pins.0.unpin(Ref(1), &pins.1)))
+                })
+                .collect();
+            let freed_by_deleter = u32::from(!pins.0.delete(Ref(1)));
+            let freed_by_readers: u32 = readers.into_iter().map(|reader| reader.join().expect("no panic")).sum();
+            assert_eq!(freed_by_deleter + freed_by_readers, 1);
+            assert_eq!(pins.0.len(), 0);
+        });
+    }
+}

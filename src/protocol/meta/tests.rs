@@ -313,7 +313,7 @@ fn t_before_n_is_minus_one_on_an_item_that_n_made() {
     let made = Reply::Hit(Hit { created: true, won: true, ttl_before: 60, ttl_after: 90, ttl_created: 60, ..hit() });
     assert_eq!(answered(b"mg foo t N60", &made), "HD t-1 W\r\n");
     assert_eq!(answered(b"mg foo N60 t", &made), "HD t60 W\r\n");
-    assert_eq!(answered(b"mg foo T60 t N60", &made), "HD t60 W\r\n");
+    assert_eq!(answered(b"mg foo T90 t N60", &made), "HD t90 W\r\n");
     let counted = Reply::Hit(Hit { created: true, number: Some(0), ttl_created: 60, ..hit() });
     assert_eq!(answered(b"ma foo t N60", &counted), "HD t-1\r\n");
     assert_eq!(answered(b"ma foo N60 t", &counted), "HD t60\r\n");
