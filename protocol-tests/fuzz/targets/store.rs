@@ -113,7 +113,7 @@ fn get(store: &Store, key: &[u8], now: Now) -> Option<Vec<u8>> {
 }
 
 fn set(store: &Store, key: &[u8], value: &[u8], exptime: u32, now: Now) -> Result<(), Refused> {
-    let shape = Shape { flags: 0, exptime, value_len: value.len(), base64_key: false, chosen_cas: None };
+    let shape = Shape { flags: 0, exptime, value_len: value.len(), base64_key: false, chosen_cas: None, renews: false };
     let mut draft = store.reserve(key, store.hash(key), &shape, now)?;
     draft.write(value, now)?;
     let linked = store.commit(draft, now, |_, _| Decision::<()>::Link(Marks::default()));
