@@ -30,6 +30,9 @@ const LATENCY_MAX: Duration = Duration::from_secs(2);
 const BYSTANDERS: usize = 4;
 /// Clients at once in the cases that need many.
 const CROWD: usize = 1000;
+/// Clients that do nothing, and what each may cost the process in bytes.
+const IDLE: u64 = 3000;
+const IDLE_BYTES: u64 = 512;
 /// Descriptors that those need in this process.
 const DESCRIPTORS: u64 = 4096;
 
@@ -56,6 +59,7 @@ const fn tight(name: &'static str, run: fn(&Server) -> Result<(), String>) -> Ca
 }
 
 const CASES: &[Case] = &[
+    Case { growth_max: IDLE * IDLE_BYTES, ..case("three thousand idle clients", idle_clients) },
     case("lines without an end close the connection, after the answers that were due", over_long_lines),
     case("lengths that are negative, huge or no number are refused and nothing is swallowed", absurd_lengths),
     case("NUL bytes anywhere are bytes like others", nul_bytes),
@@ -237,6 +241,18 @@ fn expect(server: &Server, sent: &[u8], expected: &[u8], closes: bool) -> Result
     if closes && !ended {
         return Err(format!("to {sent}: not closed"));
     }
+    Ok(())
+}
+
+fn idle_clients(server: &Server) -> Result<(), String> {
+    let mut links: Vec<Link> = (0..IDLE).map(|_| server.connect()).collect();
+    // Each has said something once, and has its place with a worker.
+    for link in &mut links {
+        if link.ask(b"mn\r\n", b"\r\n") != b"MN\r\n" {
+            return Err("an idle client is not answered".to_owned());
+        }
+    }
+    std::thread::sleep(Duration::from_millis(100));
     Ok(())
 }
 

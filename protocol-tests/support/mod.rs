@@ -75,7 +75,8 @@ impl Link {
         self.read_within(PATIENCE * 4, done)
     }
 
-    fn read_within(&mut self, patience: Duration, mut done: impl FnMut(&[u8]) -> bool) -> bool {
+    /// The same with a patience of one's own.
+    pub fn read_within(&mut self, patience: Duration, mut done: impl FnMut(&[u8]) -> bool) -> bool {
         let deadline = Instant::now() + patience;
         loop {
             if done(&self.received) {

@@ -15,7 +15,6 @@ use super::stream::Stream;
 use crate::commands::Context;
 use crate::conn::{Conn, Next, OUTPUT_PER_TURN, Output, REPLY_MAX};
 use crate::stats::{Counter, ThreadStats};
-use crate::store::PIN_BYTES;
 use crate::sync::Arc;
 
 /// Bytes asked from a socket at once.
@@ -31,9 +30,6 @@ const PARTIAL_BYTES: usize = 32 << 10;
 /// Replies of this many bytes are sent before more requests are run, even if nobody else waits.
 const SEND_BYTES: usize = 64 << 10;
 
-// The most that a turn can leave behind, a reply that goes on past its end (a value below the size that is pinned) included.
-const _: () = assert!(PARTIAL_BYTES + READ_BYTES + SEND_BYTES + OUTPUT_PER_TURN + PIN_BYTES <= CLIENT_BYTES_MAX);
-
 /// Pieces of one vectored write.
 const SLICES: usize = 64;
 
@@ -44,6 +40,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The worker's own output buffer, grown by one long reply, is cut back to this.
 const OUTPUT_KEPT: usize = 512 << 10;
 
+// With a reply that goes on past the end of the turn (a value below the size that is pinned).
 const _: () = assert!(
     PARTIAL_BYTES + READ_BYTES + SEND_BYTES + OUTPUT_PER_TURN + REPLY_MAX + size_of::<Held>() <= CLIENT_BYTES_MAX,
     "what a turn may leave behind"
@@ -87,6 +84,9 @@ pub(super) struct Client {
     /// Has a place in the worker's queue.
     pub(super) queued: bool,
 }
+
+// With its entry in the roster and its pulse, an idle client costs some 230 bytes.
+const _: () = assert!(size_of::<Option<Client>>() <= 128, "what an idle client costs");
 
 /// What one client keeps between two turns.
 struct Held {
