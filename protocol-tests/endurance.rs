@@ -1,4 +1,5 @@
-//! A day of work in seconds: four threads store, read, touch and delete over one store that is far too small for them, while it evicts, expires,
+//! A day of work in seconds: four threads store, read, touch and delete over one store that is far too small for
+//! them, while it evicts, expires,
 //! moves pages between classes and grows its index. Every value that is read tells by itself whether it is whole and belongs to its key.
 //!
 //! `MEMHOLD_ENDURANCE_SECONDS` says how long (10 by default). Time decides how much is done and nothing else: the clock of the

@@ -1,4 +1,5 @@
-//! Once everything is warm, a request costs no allocation: gets, sets, multigets, `mg` and `ms` through a whole conversation, with a counting
+//! Once everything is warm, a request costs no allocation: gets, sets, multigets, `mg` and `ms` through a whole
+//! conversation, with a counting
 //! allocator underneath.
 //!
 //! One test, because the count is the thread's own but what is warm is not. Values that are sent from item memory (8 KiB and more) and

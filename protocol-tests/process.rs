@@ -38,12 +38,6 @@ const REFUSED_FLAGS: &[Refusal] = &[
     (&["--nonsense"], 1, "Illegal argument \"?\""),
 ];
 
-/// The same of options that memhold does not have yet.
-const REFUSED_FLAGS_TO_COME: &[Refusal] = &[
-    (&["-N", "0"], 1, "Maximum number of NAPI IDs must be greater than 0"),
-    (&["-Y", "/nonexistent/authfile"], 1, "Could not open authfile [/nonexistent/authfile] for reading"),
-];
-
 const REFUSED_EXTENDED: &[(&str, i32, &str)] = &[
     ("bogus", 1, "Illegal suboption \"bogus\""),
     ("hashpower", 1, "Missing numeric argument for hashpower"),
@@ -77,12 +71,6 @@ const REFUSED_EXTENDED: &[(&str, i32, &str)] = &[
 #[test]
 fn refused_flags_say_why_and_exit_as_memcached_does() {
     expect_refusals(REFUSED_FLAGS);
-}
-
-#[test]
-#[ignore = "-N and -Y are not there yet"]
-fn refused_flags_of_options_to_come_say_why() {
-    expect_refusals(REFUSED_FLAGS_TO_COME);
 }
 
 fn expect_refusals(refusals: &[Refusal]) {
@@ -448,71 +436,6 @@ fn stat(link: &mut Link, name: &str) -> String {
     let stats = String::from_utf8(link.ask(b"stats\r\n", b"END\r\n")).expect("stats are text");
     let start = format!("STAT {name} ");
     stats.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
-}
-
-// --- text authentication -----------------------------------------------------------------------------------------------
-
-#[test]
-#[ignore = "text authentication (-Y) is not there yet"]
-fn text_authentication_reads_the_credentials_from_a_set() {
-    let folder = Folder::new("auth");
-    let file = folder.path("users");
-    fs::write(&file, "alice:secret\nbob:pass:word").expect("a file can be written");
-    let server = Server::start(&server::memhold(), &["-Y", &file]);
-    let mut link = server.connect();
-    let conversation: [(&[u8], &[u8]); 9] = [
-        (b"version\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
-        (b"get kkk\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
-        (b"set a b c 12\r\nalice secret\r\n", b"STORED\r\n"),
-        (b"get a\r\n", b"END\r\n"),
-        (b"set a 0 0 1\r\nx\r\n", b"STORED\r\n"),
-        (b"get a\r\n", b"VALUE a 0 1\r\nx\r\nEND\r\n"),
-        (b"mg a v\r\n", b"VA 1\r\nx\r\n"),
-        (b"touch a 0\r\n", b"TOUCHED\r\n"),
-        (b"mn\r\n", b"MN\r\n"),
-    ];
-    for (sent, expected) in conversation {
-        expect_answer(&mut link, sent, expected);
-    }
-    for (sent, expected) in [
-        (&b"set a 0 0 11\r\nalice wrong\r\n"[..], &b"CLIENT_ERROR authentication failure\r\n"[..]),
-        (b"set a 0 0 11\r\nalicesecret\r\n", b"CLIENT_ERROR bad authentication token format\r\n"),
-        (b"set a 0 0 13 noreply\r\nbob pass:word\r\n", b"STORED\r\n"),
-        (b"set a 0 0 20000\r\n", b"CLIENT_ERROR auth token too long\r\n"),
-        (b"set a 0 0\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
-    ] {
-        expect_answer(&mut server.connect(), sent, expected);
-    }
-    let mut short = server.connect();
-    short.send(b"quit\r\n");
-    assert!(short.reaches_end() && short.received.is_empty(), "a line under 6 bytes closes without a word");
-}
-
-#[test]
-#[ignore = "text authentication (-Y) is not there yet"]
-fn hup_reads_the_auth_file_again() {
-    let folder = Folder::new("authreload");
-    let file = folder.path("users");
-    fs::write(&file, "alice:secret\n").expect("a file can be written");
-    let server = Server::start(&server::memhold(), &["-Y", &file]);
-    fs::write(&file, "bob:word\n").expect("a file can be written");
-    server.signal("HUP");
-    assert!(
-        eventually(|| server.connect().ask(b"set a 0 0 8\r\nbob word\r\n", b"\r\n") == b"STORED\r\n"),
-        "the new user gets in"
-    );
-    expect_answer(
-        &mut server.connect(),
-        b"set a 0 0 12\r\nalice secret\r\n",
-        b"CLIENT_ERROR authentication failure\r\n",
-    );
-}
-
-fn expect_answer(link: &mut Link, sent: &[u8], expected: &[u8]) {
-    link.send(sent);
-    link.read_until(|bytes| bytes.len() >= expected.len());
-    let said = link.take();
-    assert_eq!(support::escaped(&said), support::escaped(expected), "to {}", support::escaped(sent));
 }
 
 // --- helpers -------------------------------------------------------------------------------------------------------------

@@ -190,6 +190,8 @@ impl Run {
             println!("DIFFERENCE {} after {} commands", self.differences, self.done);
             println!("  sent   {}", shortened(&command.ours));
             println!("  ours   {}\n  theirs {}", shortened(said), shortened(expected));
+            let common = said.iter().zip(expected).take_while(|(left, right)| left == right).count();
+            println!("  {} and {} bytes, alike up to {common}", said.len(), expected.len());
             let words = |text: &str| -> Vec<String> { text.split([' ', '\\']).map(str::to_owned).collect() };
             let key = words(&shortened(&command.ours)).get(1).cloned().unwrap_or_default();
             let touching = self.recent.iter().rev().skip(1).filter(|earlier| words(earlier).contains(&key)).take(12);

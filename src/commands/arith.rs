@@ -51,7 +51,9 @@ fn missing(cx: &Context<'_>, arith: &Arith<'_>) -> Reply<'static> {
 /// The order of checks is memcached's: a value that cannot be a number first, then the CAS.
 fn compute(cx: &Context<'_>, arith: &Arith<'_>, entry: &Entry<'_>) -> Outcome {
     const NOT_A_NUMBER: Error = Error::Client("cannot increment or decrement non-numeric value");
-    if entry.value_len() == 0 || entry.chunked() {
+    // What memcached keeps in several chunks it does not look into, whatever that is here.
+    let chunked = entry.account_size() > cx.server.settings.slab_chunk_max_bytes;
+    if entry.value_len() == 0 || chunked {
         return Outcome::Answer(Reply::Error(NOT_A_NUMBER));
     }
     if arith.compare.is_some_and(|cas| cas != entry.cas()) {

@@ -105,7 +105,11 @@ fn read<'s>(cx: &Context<'_>, get: &Get<'_>, entry: &mut Entry<'s>) -> (Hit, Opt
     let stale = entry.stale();
     let new_exptime = get.touch.map(|typed| absolute(typed, now));
     let judged = new_exptime.filter(|_| get.recache_touched).unwrap_or(old_exptime);
-    let recache = get.recache.is_some_and(|seconds| judged != 0 && judged < absolute(TypedExptime::from(seconds), now));
+    // A bound that is already past lies before everything, even before what expired in this very command.
+    let recache = get
+        .recache
+        .map(|seconds| absolute(TypedExptime::from(seconds), now))
+        .is_some_and(|bound| judged != 0 && judged < bound && now.seconds < bound);
     let won = get.may_win && !token_sent && (recache || stale);
     let mut hit = Hit {
         size: entry.value_len(),

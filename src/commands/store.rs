@@ -32,7 +32,8 @@ pub const BAD_CHUNK: Error = Error::Client("bad data chunk");
 /// Memory ran out in the middle of a value.
 pub const NO_MEMORY_FOR_REST: Error = Error::Server("Out of memory during read");
 
-/// Takes memory for the value, or for its beginning when it is still `arriving`. Counts the attempt: `cmd_set` includes values that are not stored in the end.
+/// Takes memory for the value, or for its beginning when it is still `arriving`. Counts the attempt: `cmd_set`
+/// includes values that are not stored in the end.
 ///
 /// # Errors
 /// The line to answer with. The caller then has to skip the value. An old value is gone where keeping it would
@@ -181,7 +182,8 @@ fn not_linked(refused: &NotLinked, size: usize) -> Reply<'static> {
     }
 }
 
-/// append, prepend; their `C` counts as no cas, as in memcached. `draft` holds `value` alone, and is linked only if the key is missing and `N` was given.
+/// append, prepend; their `C` counts as no cas, as in memcached. `draft` holds `value` alone, and is linked only if
+/// the key is missing and `N` was given.
 fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value: &[u8]) -> Reply<'static> {
     let mut alone = Some(draft);
     loop {

@@ -33,7 +33,8 @@ const SEND_BYTES: usize = 64 << 10;
 /// Pieces of one vectored write.
 const SLICES: usize = 64;
 
-/// Bytes handed to or asked from the kernel at once for a large value. Others have their turn in between: a thousand clients that each fetch
+/// Bytes handed to or asked from the kernel at once for a large value. Others have their turn in between: a thousand
+/// clients that each fetch
 /// a large value must not keep a small one waiting for all of theirs.
 const PIECE_BYTES: usize = 64 << 10;
 

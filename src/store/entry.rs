@@ -216,12 +216,6 @@ impl<'s> Entry<'s> {
         account_size(self.layout.key_len, self.value_len(), self.layout.flags, self.inner().cas)
     }
 
-    /// Whether the value lies in several chunks, which arithmetic refuses.
-    #[must_use]
-    pub fn chunked(&self) -> bool {
-        self.layout.large
-    }
-
     fn set_state(&self, state: State) {
         if state != self.state.get() {
             self.state.set(state);

@@ -84,7 +84,6 @@ impl Growth {
         (self.next as u64) << 16 | u64::from(self.planes) << 8 | u64::from(self.round)
     }
     fn unpack(word: u64) -> Growth {
-        #[expect(clippy::cast_possible_truncation, reason = "packed above")]
         Growth { round: (word & 0xff) as u32, planes: (word >> 8 & 0xff) as u32, next: (word >> 16) as usize }
     }
     fn segments(self) -> usize {
@@ -375,7 +374,7 @@ impl Index {
     }
 
     /// Entries in the index. Exact while nobody changes it.
-    pub fn len(&self) -> u64 {
+    pub fn entry_count(&self) -> u64 {
         let growth = self.growth();
         let segments = if growth.planes == PLANES_MAX { growth.segments() + growth.next } else { growth.segments() };
         let stripes = (0..segments * STRIPES).map(|stripe| self.stripe_count(stripe));
@@ -711,7 +710,7 @@ mod loom_tests {
             }
             drop(locked);
             thread.join().expect("no panic");
-            assert_eq!(index.len(), 1, "only one of them found the key missing");
+            assert_eq!(index.entry_count(), 1, "only one of them found the key missing");
         });
     }
 
@@ -742,7 +741,7 @@ mod loom_tests {
             index.lock(hash(1, 3, 9)).insert(Ref(5));
             thread.join().expect("no panic");
             assert!(index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some(), "wherever it was put");
-            assert_eq!(index.len(), 1);
+            assert_eq!(index.entry_count(), 1);
         });
     }
 }

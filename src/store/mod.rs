@@ -450,7 +450,7 @@ impl Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("items", &self.inner().index.len()).finish_non_exhaustive()
+        f.debug_struct("Store").field("items", &self.inner().index.entry_count()).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Memory from the kernel: how the allocator takes it; and address space: reserve a range, give pages of it back, free it. Nothing here knows what the memory is for.
+//! Memory from the kernel: how the allocator takes it; and address space: reserve a range, give pages of it back,
+//! free it. Nothing here knows what the memory is for.
 
 use std::io;
 use std::ptr::NonNull;

@@ -58,6 +58,7 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
             send(&mut out, &mut answer);
             match progress.next {
                 Next::Read => break,
+                // Later: what is sent above lets go of what was in the way.
                 Next::Again | Next::Later => {}
                 Next::Close | Next::Shutdown { .. } => break 'conversation,
             }
