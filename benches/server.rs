@@ -59,7 +59,12 @@ impl Server {
                 return Err(format!("{} ended at once: {status}", shown.display()).into());
             }
             if TcpStream::connect(address).is_ok() {
-                return Ok(Server { child, address });
+                let server = Server { child, address };
+                // Another bench may have taken the port since it was found free; its server must not be measured.
+                if server.stat("pid")? != u64::from(server.pid()) {
+                    return Err(format!("another server listens on {address}").into());
+                }
+                return Ok(server);
             }
             if Instant::now() > deadline {
                 // From here on the drop kills it.

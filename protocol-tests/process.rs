@@ -29,14 +29,12 @@ const REFUSED_FLAGS: &[Refusal] = &[
     (&["-D", ""], 1, "No delimiter specified"),
     (&["-t", "0"], 1, "Number of threads must be greater than 0"),
     (&["-R", "0"], 1, "Number of requests per event must be greater than 0"),
-    (&["-N", "0"], 1, "Maximum number of NAPI IDs must be greater than 0"),
     (&["-B", "morse"], 64, "Invalid value for binding protocol: morse"),
     (&["-I", "1000"], 64, "Item max size cannot be less than 1024 bytes."),
-    (&["-I", "1025m"], 64, "Cannot set item size limit higher than a gigabyte."),
+    (&["-m", "4096", "-I", "1025m"], 64, "Cannot set item size limit higher than a gigabyte."),
     (&["-m", "1"], 64, "Cannot set item size limit higher than 1/2 of memory max."),
     (&["-I", "40m"], 64, "Cannot set item size limit higher than 1/2 of memory max."),
     (&["-u", "nobody-of-this-name"], 67, "can't find the user nobody-of-this-name to switch to"),
-    (&["-Y", "/nonexistent/authfile"], 1, "Could not open authfile [/nonexistent/authfile] for reading"),
     (&["--nonsense"], 1, "Illegal argument \"?\""),
 ];
 
@@ -65,14 +63,18 @@ const REFUSED_EXTENDED: &[(&str, i32, &str)] = &[
     ("slab_sizes=100-90", 64, "slab size 90 cannot be lower than or equal to a previous class size"),
     ("slab_sizes=100-104", 64, "slab size 104 must be at least 8 bytes larger than previous class"),
     ("slab_sizes=10", 64, "slab size 10 is out of valid range"),
-    ("slab_chunk_max=2000000", 64, "slab_chunk_max must be specified in kilobytes."),
+    ("slab_chunk_max=2000000", 1, "slab_chunk_max must be specified in kilobytes."),
     ("watcher_logbuf_size=x", 1, "could not parse argument to watcher_logbuf_size"),
     ("read_buf_mem_limit", 1, "Missing read_buf_mem_limit argument"),
 ];
 
 #[test]
 fn refused_flags_say_why_and_exit_as_memcached_does() {
-    let wrong: Vec<String> = REFUSED_FLAGS
+    expect_refusals(REFUSED_FLAGS);
+}
+
+fn expect_refusals(refusals: &[Refusal]) {
+    let wrong: Vec<String> = refusals
         .iter()
         .filter_map(|(flags, code, message)| refusal_problem(&[&["-u", "root"], *flags].concat(), *code, message))
         .collect();
@@ -335,81 +337,105 @@ fn with_no_maxconns_fast_a_connection_waits_for_room() {
 }
 
 #[test]
-fn idle_timeout_closes_idle_connections_only() {
+fn out_of_descriptors_a_client_is_told_and_nothing_spins() {
+    for flags in [&["-c", "1024"][..], &["-c", "1024", "-o", "no_maxconns_fast"]] {
+        let fast = flags.len() == 2;
+        let server = Server::start(&server::memhold(), flags);
+        let used = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the process is there").count();
+        set_open_files(server.pid(), used + 10);
+        let mut links: Vec<Link> = (0..30).map(|_| server.connect()).collect();
+        for link in &mut links {
+            link.send(b"mn\r\n");
+        }
+        let answered = links.iter_mut().filter_map(|link| {
+            link.read_within(Duration::from_millis(200), |bytes| bytes.ends_with(b"\r\n"));
+            Some(link.take()).filter(|said| !said.is_empty())
+        });
+        let answered: Vec<Vec<u8>> = answered.collect();
+        let served = answered.iter().filter(|said| *said == b"MN\r\n").count();
+        let refused = answered.iter().filter(|said| *said == b"ERROR Too many open connections\r\n").count();
+        assert_eq!(served + refused, answered.len(), "{flags:?}: only these two answers");
+        assert!((5..=12).contains(&served), "{flags:?}: {served} are served");
+        assert_eq!(refused, if fast { 30 - served } else { 0 }, "{flags:?}");
+
+        // Clients keep waiting in the queue, or keep being refused; neither may cost a processor.
+        let before = cpu_ticks(server.pid());
+        std::thread::sleep(Duration::from_secs(1));
+        let spent = cpu_ticks(server.pid()) - before;
+        assert!(spent <= 25, "{flags:?}: {spent} of 100 ticks spent on waiting");
+
+        links.clear();
+        assert!(
+            eventually(|| server.connect().ask(b"mn\r\n", b"\r\n") == b"MN\r\n"),
+            "{flags:?}: there is room again when others have gone"
+        );
+    }
+}
+
+/// Limits the descriptors of a running process.
+fn set_open_files(pid: u32, limit: usize) {
+    let status = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={limit}")]).status();
+    assert!(status.is_ok_and(|status| status.success()), "prlimit works");
+}
+
+/// Processor time of a process so far, in hundredths of a second.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap_or(0) + fields[12].parse::<u64>().unwrap_or(0)
+}
+
+#[test]
+fn idle_timeout_closes_those_without_progress_only() {
     let server = Server::start(&server::memhold(), &["-o", "idle_timeout=1"]);
-    let mut idle = server.connect();
     let mut busy = server.connect();
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_millis(3500) && !idle.closed {
-        assert_eq!(busy.ask(b"mn\r\n", b"\r\n"), b"MN\r\n");
-        idle.wait(Duration::from_millis(200));
-    }
-    assert!(idle.closed, "idle for longer than a second");
-    let stats = String::from_utf8(busy.ask(b"stats\r\n", b"END\r\n")).expect("stats are text");
-    assert!(stats.contains("STAT idle_kicks 1\r\n"));
-}
-
-// --- text authentication -----------------------------------------------------------------------------------------------
-
-#[test]
-fn text_authentication_reads_the_credentials_from_a_set() {
-    let folder = Folder::new("auth");
-    let file = folder.path("users");
-    fs::write(&file, "alice:secret\nbob:pass:word").expect("a file can be written");
-    let server = Server::start(&server::memhold(), &["-Y", &file]);
-    let mut link = server.connect();
-    let conversation: [(&[u8], &[u8]); 9] = [
-        (b"version\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
-        (b"get kkk\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
-        (b"set a b c 12\r\nalice secret\r\n", b"STORED\r\n"),
-        (b"get a\r\n", b"END\r\n"),
-        (b"set a 0 0 1\r\nx\r\n", b"STORED\r\n"),
-        (b"get a\r\n", b"VALUE a 0 1\r\nx\r\nEND\r\n"),
-        (b"mg a v\r\n", b"VA 1\r\nx\r\n"),
-        (b"touch a 0\r\n", b"TOUCHED\r\n"),
-        (b"mn\r\n", b"MN\r\n"),
-    ];
-    for (sent, expected) in conversation {
-        expect_answer(&mut link, sent, expected);
-    }
-    for (sent, expected) in [
-        (&b"set a 0 0 11\r\nalice wrong\r\n"[..], &b"CLIENT_ERROR authentication failure\r\n"[..]),
-        (b"set a 0 0 11\r\nalicesecret\r\n", b"CLIENT_ERROR bad authentication token format\r\n"),
-        (b"set a 0 0 13 noreply\r\nbob pass:word\r\n", b"STORED\r\n"),
-        (b"set a 0 0 20000\r\n", b"CLIENT_ERROR auth token too long\r\n"),
-        (b"set a 0 0\r\n", b"CLIENT_ERROR unauthenticated\r\n"),
-    ] {
-        expect_answer(&mut server.connect(), sent, expected);
-    }
-    let mut short = server.connect();
-    short.send(b"quit\r\n");
-    assert!(short.reaches_end() && short.received.is_empty(), "a line under 6 bytes closes without a word");
-}
-
-#[test]
-fn hup_reads_the_auth_file_again() {
-    let folder = Folder::new("authreload");
-    let file = folder.path("users");
-    fs::write(&file, "alice:secret\n").expect("a file can be written");
-    let server = Server::start(&server::memhold(), &["-Y", &file]);
-    fs::write(&file, "bob:word\n").expect("a file can be written");
-    server.signal("HUP");
+    let value = [&b"set large 0 0 1000000\r\n"[..], &vec![b'v'; 1_000_000], b"\r\n"].concat();
+    assert_eq!(busy.ask(&value, b"\r\n"), b"STORED\r\n");
+    let mut idle = server.connect();
+    let mut in_line = server.connect();
+    in_line.send(b"get lar");
+    let mut in_value = server.connect();
+    in_value.send(b"set stalled 0 0 10\r\nabc");
+    let mut in_large_value = server.connect();
+    in_large_value.send(&value[..300_000]);
+    let mut not_reading = server.connect();
+    not_reading.send(&b"get large\r\n".repeat(20));
     assert!(
-        eventually(|| server.connect().ask(b"set a 0 0 8\r\nbob word\r\n", b"\r\n") == b"STORED\r\n"),
-        "the new user gets in"
+        eventually(|| {
+            std::thread::sleep(Duration::from_millis(200));
+            stat(&mut busy, "idle_kicks") == "5"
+        }),
+        "{} of 5 are closed",
+        stat(&mut busy, "idle_kicks")
     );
-    expect_answer(
-        &mut server.connect(),
-        b"set a 0 0 12\r\nalice secret\r\n",
-        b"CLIENT_ERROR authentication failure\r\n",
-    );
+    for (name, link) in
+        [("idle", &mut idle), ("line", &mut in_line), ("value", &mut in_value), ("large", &mut in_large_value)]
+    {
+        assert!(link.reaches_end() && link.received.is_empty(), "{name}");
+    }
+    assert!(not_reading.reaches_end());
+    assert!(not_reading.received.len() < 20 * 1_000_000, "what it did not read in time is gone");
+    assert_eq!(stat(&mut busy, "curr_connections"), "1");
 }
 
-fn expect_answer(link: &mut Link, sent: &[u8], expected: &[u8]) {
-    link.send(sent);
-    link.read_until(|bytes| bytes.len() >= expected.len());
-    let said = link.take();
-    assert_eq!(support::escaped(&said), support::escaped(expected), "to {}", support::escaped(sent));
+#[test]
+fn idle_timeout_does_not_count_for_unix_sockets() {
+    let folder = Folder::new("idleunix");
+    let path = folder.path("socket");
+    let _server = Started::new(&["-s", &path, "-o", "idle_timeout=1"], &[]).wait_unix(&path);
+    let mut stream = unix_connection(&path);
+    std::thread::sleep(Duration::from_secs(3));
+    stream.write_all(b"mn\r\n").expect("it is still open");
+    let mut said = [0; 4];
+    stream.read_exact(&mut said).expect("it is answered");
+    assert_eq!(&said, b"MN\r\n");
+}
+
+/// One line of `stats`.
+fn stat(link: &mut Link, name: &str) -> String {
+    let stats = String::from_utf8(link.ask(b"stats\r\n", b"END\r\n")).expect("stats are text");
+    let start = format!("STAT {name} ");
+    stats.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
 }
 
 // --- helpers -------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ impl Link {
     pub fn open(address: SocketAddr) -> io::Result<Link> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE * 4))?;
         Ok(Link { stream, received: Vec::new(), closed: false })
     }
 
@@ -66,8 +66,18 @@ impl Link {
     }
 
     /// Reads until `done` says so, the server closes or patience ends. Whether `done` said so.
-    pub fn read_until(&mut self, mut done: impl FnMut(&[u8]) -> bool) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn read_until(&mut self, done: impl FnMut(&[u8]) -> bool) -> bool {
+        self.read_within(PATIENCE, done)
+    }
+
+    /// The same with four times the patience: for what may have to wait until rude clients are closed.
+    pub fn read_until_patiently(&mut self, done: impl FnMut(&[u8]) -> bool) -> bool {
+        self.read_within(PATIENCE * 4, done)
+    }
+
+    /// The same with a patience of one's own.
+    pub fn read_within(&mut self, patience: Duration, mut done: impl FnMut(&[u8]) -> bool) -> bool {
+        let deadline = Instant::now() + patience;
         loop {
             if done(&self.received) {
                 return true;

@@ -4,6 +4,8 @@
 //! What only tests contain (`tests.rs`, `testing.rs`, `#[cfg(test)] mod`) is held to fewer rules: it may open sockets, ask
 //! the environment and wire layers together, as tests do.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure it reports")]
+
 mod map;
 mod source;
 

@@ -1,7 +1,7 @@
 //! Reading one item: `get` and its kin, `mg`, and `me`.
 
 use super::expiry::{absolute, seconds_left};
-use super::{Context, count_absence};
+use super::{After, Context, count_absence};
 use crate::protocol::Reply;
 use crate::protocol::reply::{Hit, Inspected};
 use crate::protocol::request::{Get, TypedExptime};
@@ -20,26 +20,27 @@ pub struct Plain {
 }
 
 /// `get` and `gets`: one key. The same as [`get`] without any of the meta flags, in a third of its instructions: this is what a
-/// session server does all day. Returns whether the key was found; `reply` is called only then, under the item's lock.
+/// session server does all day. `reply` is called when it was found, under the item's lock.
 #[inline]
-pub fn plain(cx: &Context<'_>, key: &[u8], hash: KeyHash, reply: impl FnOnce(Plain, Value<'_>)) -> bool {
+pub fn plain(cx: &Context<'_>, key: &[u8], hash: KeyHash, reply: impl FnOnce(Plain, Value<'_>)) -> Seen {
     cx.store.lookup(key, hash, cx.now, |found| match found {
+        Lookup::Found(entry) if !entry.may_be_read() => Seen::Busy,
         Lookup::Found(mut entry) => {
             cx.stats.count_class(ClassCounter::GetHits, entry.class());
             entry.bump(cx.now);
             reply(Plain { size: entry.value_len(), flags: entry.flags(), cas: entry.cas() }, entry.value());
-            true
+            Seen::Yes
         }
         Lookup::Absent(absence) => {
             count_absence(cx, absence);
             cx.stats.count(Counter::GetMisses);
-            false
+            Seen::No
         }
     })
 }
 
-/// `get`, `gets`, `gat`, `gats`, `mg`: one key.
-pub(super) fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F)
+/// `get`, `gets`, `gat`, `gats`, `mg`: one key. [`After::Later`] when its value is large and may not be read now.
+pub(super) fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F) -> After
 where
     F: FnOnce(Reply<'_>, Option<Value<'_>>),
 {
@@ -47,20 +48,23 @@ where
     // Goes round again only when `N` found nothing and then, about to create the item, found it after all.
     loop {
         let found = cx.store.lookup(get.key.bytes(), hash, cx.now, |found| match found {
+            Lookup::Found(entry) if get.value && !entry.may_be_read() => Seen::Busy,
             Lookup::Found(mut entry) => {
                 if let Some(reply) = reply.take() {
                     let (hit, value) = read(cx, get, &mut entry);
                     reply(Reply::Hit(hit), value);
                 }
-                true
+                Seen::Yes
             }
             Lookup::Absent(absence) => {
                 count_absence(cx, absence);
-                false
+                Seen::No
             }
         });
-        if found {
-            return;
+        match found {
+            Seen::Yes => return After::Next,
+            Seen::Busy => return After::Later,
+            Seen::No => {}
         }
         let created = match get.vivify {
             None => Vivified::No,
@@ -78,8 +82,19 @@ where
             let value = matches!(answer, Reply::Hit(Hit { value: true, .. })).then_some(Value::Inline(b""));
             reply(answer, value);
         }
-        return;
+        return After::Next;
     }
+}
+
+/// What became of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Found, and answered.
+    Yes,
+    /// Not there.
+    No,
+    /// There, but large, and clients hold so much of item memory that it may not be read now.
+    Busy,
 }
 
 /// What a read does to an item it found, and what it can tell about it. Facts are those before the command (section 5.2).

@@ -60,18 +60,20 @@ pub enum After {
         /// Like SIGUSR1 rather than SIGINT.
         graceful: bool,
     },
+    /// Nothing was done: the value is large, and clients hold as much of item memory as they may. Run it again later.
+    Later,
     /// Stream a dump, then go on. The reply is part of the stream.
     Dump(Dump),
 }
 
 /// Runs `request` and hands its reply, and the value that goes with it if any, to `reply` exactly once (not at all
-/// when a [`Dump`] follows). `hash` is that of the request's key; `payload` is the value of a storage command.
+/// when a [`Dump`] follows, or with [`After::Later`]). `hash` is that of the request's key; `payload` is the value of a storage command.
 pub fn run<F>(cx: &Context<'_>, request: &Request<'_>, hash: KeyHash, payload: Payload<'_>, reply: F) -> After
 where
     F: FnOnce(Reply<'_>, Option<Value<'_>>),
 {
     match request {
-        Request::Get(get) => get::get(cx, get, hash, reply),
+        Request::Get(get) => return get::get(cx, get, hash, reply),
         Request::Store(store) => reply(store::store(cx, store, hash, payload), None),
         Request::Delete(delete) => reply(delete::delete(cx, delete, hash), None),
         Request::Arith(arith) => reply(arith::arith(cx, arith, hash), None),

@@ -32,12 +32,13 @@ pub const BAD_CHUNK: Error = Error::Client("bad data chunk");
 /// Memory ran out in the middle of a value.
 pub const NO_MEMORY_FOR_REST: Error = Error::Server("Out of memory during read");
 
-/// Takes memory for the value. Counts the attempt: `cmd_set` includes values that are not stored in the end.
+/// Takes memory for the value, or for its beginning when it is still `arriving`. Counts the attempt: `cmd_set`
+/// includes values that are not stored in the end.
 ///
 /// # Errors
 /// The line to answer with. The caller then has to skip the value. An old value is gone where keeping it would
 /// leave the client with something it meant to replace.
-pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Result<Draft, Error> {
+pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, arriving: bool) -> Result<Draft, Error> {
     // Append and prepend keep the item's own expiry; the draft becomes an item only through `N`.
     let typed = if joins(store.mode) { store.vivify.unwrap_or(0) } else { store.exptime };
     let shape = Shape {
@@ -48,13 +49,24 @@ pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Result<Draft
         chosen_cas: store.new_cas,
         renews: false,
     };
-    match cx.store.reserve(store.key.bytes(), hash, &shape, cx.now) {
+    let key = store.key.bytes();
+    let reserved = if arriving {
+        cx.store.reserve_arriving(key, hash, &shape, cx.now)
+    } else {
+        cx.store.reserve(key, hash, &shape, cx.now)
+    };
+    match reserved {
         Ok(draft) => {
             cx.stats.count_class(ClassCounter::CmdSet, draft.class());
             Ok(draft)
         }
         Err(refused) => Err(refuse(cx, store, hash, refused)),
     }
+}
+
+/// Refuses a value before any memory was asked for, because clients hold all they may.
+pub fn no_memory(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Error {
+    refuse(cx, store, hash, Refused::NoMemory)
 }
 
 #[cold]
@@ -82,7 +94,7 @@ pub(super) fn store(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, payload:
         Payload::Uploaded(draft) => return finish(cx, store, hash, draft),
         Payload::None => return Reply::Error(BAD_CHUNK),
     };
-    let mut draft = match begin(cx, store, hash) {
+    let mut draft = match begin(cx, store, hash, false) {
         Ok(draft) => draft,
         Err(error) => return Reply::Error(error),
     };
@@ -146,9 +158,7 @@ fn over_existing(cx: &Context<'_>, store: &Store<'_>, mut entry: Entry<'_>, draf
         draft.set_exptime(entry.exptime());
         return Decision::Link(Marks { stale: true, token_sent: entry.token_sent(), fetched: false });
     }
-    if compare != 0 {
-        cx.stats.count_class(ClassCounter::CasBadval, entry.class());
-    }
+    cx.stats.count_class(ClassCounter::CasBadval, entry.class());
     Decision::Refuse(NotLinked::Exists)
 }
 
@@ -172,7 +182,8 @@ fn not_linked(refused: &NotLinked, size: usize) -> Reply<'static> {
     }
 }
 
-/// append, prepend. `draft` holds `value` alone, and is linked only if the key is missing and `N` was given.
+/// append, prepend; their `C` counts as no cas, as in memcached. `draft` holds `value` alone, and is linked only if
+/// the key is missing and `N` was given.
 fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value: &[u8]) -> Reply<'static> {
     let mut alone = Some(draft);
     loop {
@@ -181,7 +192,6 @@ fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value:
             Lookup::Found(entry) => {
                 let seen = Seen::of(&entry);
                 if store.compare.is_some_and(|compare| compare != seen.cas) {
-                    cx.stats.count_class(ClassCounter::CasBadval, seen.class);
                     return Err(NotLinked::Exists);
                 }
                 old.take(&entry);
@@ -206,9 +216,6 @@ fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value:
 
 /// The key is missing: stored all the same with `N`, else not.
 fn join_nothing(cx: &Context<'_>, store: &Store<'_>, draft: Option<Draft>) -> Reply<'static> {
-    if store.compare.is_some() {
-        cx.stats.count(Counter::CasMisses);
-    }
     let size = store.value_len;
     let (Some(draft), Some(_)) = (draft, store.vivify) else { return not_linked(&NotLinked::NotStored, size) };
     let linked = cx.store.commit(draft, cx.now, |found, _| match found {
@@ -249,9 +256,6 @@ fn join_to(
     if store.mode == StoreMode::Append {
         draft.write(value, cx.now)?;
     }
-    let Some(cas) = commit_over(cx, draft, seen, Marks::default()) else { return Ok(None) };
-    if store.compare.is_some() {
-        cx.stats.count_class(ClassCounter::CasHits, seen.class);
-    }
-    Ok(Some(Reply::Stored(Written { cas, size })))
+    let cas = commit_over(cx, draft, seen, Marks::default());
+    Ok(cas.map(|cas| Reply::Stored(Written { cas, size })))
 }

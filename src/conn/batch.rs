@@ -5,10 +5,13 @@
 //! each key, so a list may be cut anywhere: by the end of a batch, of the turn, or of the input.
 //! Nothing is allocated but what the output needs.
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 
 use super::output::Output;
 use super::{Conn, Next, Phase, Step, Turn};
+use crate::commands::get::Seen;
 use crate::commands::{self, After, Context, Payload};
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::request::{Admin, Request};
@@ -24,7 +27,7 @@ const BATCH: usize = 32;
 /// Base64 keys decoded ahead; they are rare, and their room has to be cleared for each batch.
 const DECODED: usize = 4;
 /// Longest reply to one request but for a pinned value: made room for before an item is locked.
-const REPLY_MAX: usize = PIN_BYTES + 1024;
+pub const REPLY_MAX: usize = PIN_BYTES + 1024;
 
 /// One thing to do.
 struct Slot<'a> {
@@ -41,7 +44,9 @@ enum Task<'a> {
     Upload(Command<'a>, &'a [u8]),
     /// One key of a list.
     Read(KeyList<'static>, &'a [u8]),
-    /// The end of a list.
+    /// The last key of a list, right before the end of the line.
+    ReadLast(KeyList<'static>, &'a [u8]),
+    /// The end of a list that came later than its last key.
     EndOfKeys,
     /// A whole list of keys that is refused because one is too long: those before it are read all the same.
     ReadInVain(KeyList<'a>),
@@ -77,7 +82,7 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         filler.resume(list);
     }
     filler.fill(turn.requests, cx);
-    if filler.slots.len() > 2 {
+    if filler.slots.len() > 1 {
         for slot in &filler.slots {
             cx.store.prefetch_item(slot.hash);
         }
@@ -88,24 +93,37 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         _ => None,
     };
     for slot in &filler.slots {
-        done = slot.end;
         let step = match &slot.task {
             Task::Read(keys, key) => {
+                if !read(keys, key, slot.hash, out, cx) {
+                    conn.keep_list(list);
+                    return Step::stop(done, Next::Later);
+                }
                 list = Some((*keys, true));
-                read(keys, key, slot.hash, out, cx);
-                turn.pause(done, out)
+                turn.pause(slot.end, out)
+            }
+            Task::ReadLast(keys, key) => {
+                if !read(keys, key, slot.hash, out, cx) {
+                    conn.keep_list(list);
+                    return Step::stop(done, Next::Later);
+                }
+                list = None;
+                out.bytes_mut().extend_from_slice(text::END);
+                turn.requests -= 1;
+                turn.pause(slot.end, out)
             }
             Task::EndOfKeys => {
                 end_of_keys(list.take().is_some_and(|(_, any)| any), out);
                 turn.requests -= 1;
-                turn.pause(done, out)
+                turn.pause(slot.end, out)
             }
-            task => conn.run(task, slot, out, cx, turn),
+            task => conn.run(task, slot, done, out, cx, turn),
         };
         if let Some(step) = step {
             conn.keep_list(list);
             return step;
         }
+        done = slot.end;
     }
     conn.keep_list(list);
     if !filler.starved {
@@ -128,11 +146,12 @@ impl Conn {
         }
     }
 
-    /// Runs one slot. A step when the batch has to end here.
+    /// Runs one slot, which begins in the input at `start`. A step when the batch has to end here, or before it.
     fn run(
         &mut self,
         task: &Task<'_>,
         slot: &Slot<'_>,
+        start: usize,
         out: &mut Output,
         cx: &mut Context<'_>,
         turn: &mut Turn,
@@ -140,17 +159,20 @@ impl Conn {
         let &Slot { hash, end, .. } = slot;
         out.bytes_mut().reserve(REPLY_MAX);
         match task {
-            Task::Read(..) | Task::EndOfKeys => {}
+            // Run by the caller, which knows the list.
+            Task::Read(..) | Task::ReadLast(..) | Task::EndOfKeys => {}
             Task::Run(command, arrived) => {
                 turn.requests -= 1;
                 let payload =
                     arrived.map_or(Payload::None, |Arrived { value, terminated }| Payload::Whole { value, terminated });
-                return self.run_command(command, payload, hash, end, out, cx).or_else(|| turn.pause(end, out));
+                return self.run_command(command, payload, hash, start..end, out, cx).or_else(|| turn.pause(end, out));
             }
             Task::Upload(command, line) => {
+                if !self.begin_upload(line, command, hash, out, cx) {
+                    return Some(Step::stop(start, Next::Later));
+                }
                 turn.requests -= 1;
                 count_prefix(cx, command);
-                self.begin_upload(line, command, hash, out, cx);
                 return Some(Step::go_on(end));
             }
             Task::ReadInVain(list) => {
@@ -187,10 +209,11 @@ impl Conn {
         command: &Command<'_>,
         payload: Payload<'_>,
         hash: KeyHash,
-        end: usize,
+        place: Range<usize>,
         out: &mut Output,
         cx: &mut Context<'_>,
     ) -> Option<Step> {
+        let Range { start, end } = place;
         count_prefix(cx, command);
         let key = command.request.key();
         let after = commands::run(cx, &command.request, hash, payload, |reply, value| {
@@ -202,6 +225,7 @@ impl Conn {
                 None
             }
             After::Next => None,
+            After::Later => Some(Step::stop(start, Next::Later)),
             After::Close => {
                 self.phase = Phase::Closing;
                 Some(Step::stop(end, Next::Close))
@@ -239,24 +263,31 @@ fn end_of_keys(any: bool, out: &mut Output) {
     }
 }
 
-/// One key of a list.
-fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx: &Context<'_>) {
+/// One key of a list. False when it cannot be read now.
+fn read(list: &KeyList<'static>, key: &[u8], hash: KeyHash, out: &mut Output, cx: &Context<'_>) -> bool {
     out.bytes_mut().reserve(REPLY_MAX);
     if list.touch.is_none() {
-        let hit = commands::get::plain(cx, key, hash, |item, value| {
+        let seen = commands::get::plain(cx, key, hash, |item, value| {
             text::value_line(out.bytes_mut(), key, item.flags, item.size, list.with_cas.then_some(item.cas));
             out.push_value(value);
             out.bytes_mut().extend_from_slice(b"\r\n");
         });
-        cx.server.prefixes.count(key, Event::Get { hit });
-        return;
+        if seen == Seen::Busy {
+            return false;
+        }
+        cx.server.prefixes.count(key, Event::Get { hit: seen == Seen::Yes });
+        return true;
     }
     let mut hit = false;
-    let _next = commands::run(cx, &list.request(key), hash, Payload::None, |reply, value| {
+    let after = commands::run(cx, &list.request(key), hash, Payload::None, |reply, value| {
         hit = matches!(reply, Reply::Hit(_));
         answer(out, &list.spelling(), Key::plain(key), &reply, value);
     });
+    if matches!(after, After::Later) {
+        return false;
+    }
     cx.server.prefixes.count(key, Event::Get { hit });
+    true
 }
 
 /// The keys of a list before one that is too long. Nobody is told of them (section 3.2), but memcached finds the bad key only when
@@ -365,7 +396,14 @@ impl<'a> Filler<'a> {
         let keys_end = ends.map_or(self.input.len(), |(keys, _)| keys);
         let input = self.input;
         match text::next_key(&input[self.at.min(keys_end)..keys_end], ends.is_some()) {
-            NextKey::Key(key, consumed) => self.push(Task::Read(list, key), key, self.at + consumed, cx),
+            NextKey::Key(key, consumed) => match ends {
+                Some((keys, line)) if self.at + consumed == keys => {
+                    self.push(Task::ReadLast(list, key), key, line, cx);
+                    self.list = None;
+                    *requests -= 1;
+                }
+                _ => self.push(Task::Read(list, key), key, self.at + consumed, cx),
+            },
             NextKey::End => {
                 let line_end = ends.map_or(keys_end, |(_, line)| line);
                 self.push(Task::EndOfKeys, b"", line_end, cx);

@@ -17,6 +17,7 @@ pub mod testing;
 mod tests;
 mod upload;
 
+pub use batch::REPLY_MAX;
 pub use output::Output;
 
 use crate::commands::{Context, Dump};
@@ -36,6 +37,8 @@ const REQUESTS_PER_R: usize = 8;
 /// Where a client stands in its conversation.
 pub struct Conn {
     phase: Phase,
+    /// Second at which the value being received, or about to be, first had to wait for memory that clients may hold.
+    waits_since: Option<u32>,
 }
 
 /// What the next byte of the input belongs to.
@@ -78,6 +81,9 @@ pub enum Next {
     /// The turn is used up: call again, with what is left of the input (perhaps nothing), once the others have had
     /// theirs and the output has gone below its limit.
     Again,
+    /// The next request cannot be run now, because clients hold as much of item memory as they may: call again, with what is left of
+    /// the input, a little later.
+    Later,
     /// Send what is queued, then close.
     Close,
     /// The same, and stop the server.
@@ -121,7 +127,7 @@ impl Conn {
     /// A client that has said nothing yet.
     #[must_use]
     pub const fn new() -> Conn {
-        Conn { phase: Phase::Command }
+        Conn { phase: Phase::Command, waits_since: None }
     }
 
     /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
@@ -199,6 +205,12 @@ impl Conn {
                 Step::stop(input.len(), Next::Close)
             }
         }
+    }
+
+    /// Whether it holds item memory for a value that is on its way.
+    #[must_use]
+    pub const fn receives_value(&self) -> bool {
+        matches!(self.phase, Phase::Upload(_))
     }
 
     /// What the client is being waited for, by the names of `stats conns`.

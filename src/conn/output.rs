@@ -68,16 +68,19 @@ impl Output {
         }
     }
 
-    /// Fills `slices` with what is to be sent next, and says how many are used: none when nothing waits.
-    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    /// Fills `slices` with what is to be sent next, up to `bytes`, and says how many are used: none when nothing waits.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>], bytes: usize) -> usize {
         let mut room = slices.iter_mut();
         let mut used = 0;
+        let mut left = bytes;
         let mut put = |bytes: &'a [u8]| {
             if bytes.is_empty() {
                 return true;
             }
-            let Some(slice) = room.next() else { return false };
+            let bytes = &bytes[..bytes.len().min(left)];
+            let Some(slice) = room.next().filter(|_| left > 0) else { return false };
             *slice = IoSlice::new(bytes);
+            left -= bytes.len();
             used += 1;
             true
         };
@@ -138,6 +141,13 @@ impl Output {
         (self.sent, self.pin_sent, self.pinned) = (0, 0, 0);
     }
 
+    /// Gives memory back beyond `kept` bytes, when nothing waits.
+    pub fn shrink(&mut self, kept: usize) {
+        if self.bytes.capacity() > kept && self.is_empty() {
+            self.bytes = Vec::new();
+        }
+    }
+
     /// Moves what waits into an output of its own, no larger than needed (for a client that reads slowly, while the shared one
     /// serves others).
     #[must_use]
@@ -164,7 +174,7 @@ mod tests {
 
     fn waiting(output: &Output) -> Vec<u8> {
         let mut slices = [IoSlice::new(b""); 4];
-        let used = output.slices(&mut slices);
+        let used = output.slices(&mut slices, usize::MAX);
         slices[..used].iter().flat_map(|slice| slice.to_vec()).collect()
     }
 

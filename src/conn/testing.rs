@@ -138,7 +138,7 @@ impl Talk {
 fn drain(out: &mut Output, received: &mut Vec<u8>) {
     while !out.is_empty() {
         let mut slices = [IoSlice::new(b""); 8];
-        let used = out.slices(&mut slices);
+        let used = out.slices(&mut slices, usize::MAX);
         let mut sent = 0;
         for slice in &slices[..used] {
             let taken = slice.len().min(1000 - sent);

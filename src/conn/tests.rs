@@ -161,8 +161,13 @@ mod storing {
         assert_eq!(talk.say(format!("cas k 0 0 1 {cas}\r\nc\r\n")), "EXISTS\r\n");
         assert_eq!(talk.say("get k\r\n"), "VALUE k 0 1\r\nb\r\nEND\r\n");
         assert_eq!(talk.stat("", "cas_hits"), "1");
-        assert_eq!(talk.stat("", "cas_badval"), "2");
-        assert_eq!(talk.stat("", "cmd_set"), "5");
+        assert_eq!(
+            talk.say("ms k 1 MA C1\r\nx\r\nms nothing 1 MA C1\r\nx\r\nms k 1 ME C1\r\nx\r\n"),
+            "EX\r\nNS\r\nNS\r\n"
+        );
+        assert_eq!(talk.stat("", "cas_badval"), "3", "0 counts, other modes do not");
+        assert_eq!(talk.stat("", "cas_misses"), "0");
+        assert_eq!(talk.stat("", "cmd_set"), "8");
     }
 
     #[test]
@@ -448,10 +453,11 @@ mod meta {
     fn an_older_cas_with_invalidate_stores_stale() {
         let mut talk = talk(&[("ms k 1 T60 E100\r\na\r\n", "HD\r\n")]);
         assert_eq!(talk.say("ms k 1 C200 I\r\nb\r\n"), "EX\r\n");
+        assert_eq!(talk.say("ms k 1 C0 I\r\nb\r\n"), "EX\r\n", "0 is no CAS, and so not an older one");
         assert_eq!(talk.say("ms k 1 C50 I T5\r\nc\r\n"), "HD\r\n");
         assert_eq!(talk.say("mg k v t\r\nmg k v t\r\n"), "VA 1 t60 X W\r\nc\r\nVA 1 t60 Z X\r\nc\r\n");
         assert_eq!(talk.stat("", "cas_hits"), "1");
-        assert_eq!(talk.stat("", "cas_badval"), "1");
+        assert_eq!(talk.stat("", "cas_badval"), "2");
     }
 
     #[test]

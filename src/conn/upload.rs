@@ -2,11 +2,12 @@
 
 use super::output::Output;
 use super::{Conn, Next, Phase, Step, batch};
+use crate::clock::Now;
 use crate::commands::store::{self, BAD_CHUNK, NO_MEMORY_FOR_REST};
 use crate::commands::{self, Context, Payload};
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::{Command, ParseOptions, Parsed, Request, Scratch, Spelling, limits, parse};
-use crate::store::{Draft, KeyHash};
+use crate::store::{Draft, KeyHash, Refused};
 
 /// See the file's head.
 pub(super) struct Upload {
@@ -17,10 +18,30 @@ pub(super) struct Upload {
     draft: Draft,
 }
 
+/// Seconds after its first wait at which a value that has to wait is given up, so that clients that each hold a part of theirs do not wait
+/// for each other for ever; counted from the first wait, so that those given up make room for others to get done and not
+/// just to their next wait. More than what it takes to close those who send nothing.
+const PATIENCE_SECONDS: u32 = 4;
+
+/// At least this much, or the whole value, must be free for clients to hold before a value that arrives in pieces is begun.
+const BEGIN_BYTES: usize = 16 * 1024;
+
 /// CR LF behind the value.
 const TERMINATOR: usize = 2;
 
 impl Conn {
+    /// Whether it makes no sense to read now: the value being received needs memory that clients may not have. Ask again a little later.
+    #[must_use]
+    pub fn must_wait(&mut self, now: Now) -> bool {
+        matches!(&self.phase, Phase::Upload(upload) if upload.draft.must_wait()) && self.is_patient(now)
+    }
+
+    /// A value has to wait: whether it does, or is given up.
+    pub(super) fn is_patient(&mut self, now: Now) -> bool {
+        let since = *self.waits_since.get_or_insert(now.seconds);
+        now.seconds.saturating_sub(since) < PATIENCE_SECONDS
+    }
+
     /// While a value is being received: where its next bytes belong; never empty. `None` when it is complete but for its CR
     /// LF, when there is no memory for the rest, and in every other phase: read into the shared buffer then.
     pub fn upload(&mut self, cx: &mut Context<'_>) -> Option<&mut [u8]> {
@@ -30,6 +51,12 @@ impl Conn {
         }
     }
 
+    /// Whether the place that [`Conn::upload`] gives ends with the value: what is read beyond it belongs to the conversation.
+    #[must_use]
+    pub fn uploads_last(&self) -> bool {
+        matches!(&self.phase, Phase::Upload(upload) if upload.draft.in_last_piece())
+    }
+
     /// `n` bytes were read into what [`Conn::upload`] gave.
     pub fn uploaded(&mut self, n: usize) {
         if let Phase::Upload(upload) = &mut self.phase {
@@ -37,7 +64,8 @@ impl Conn {
         }
     }
 
-    /// Takes memory for the value that `command` announces, and goes on receiving it.
+    /// Takes memory for the beginning of the value that `command` announces, and goes on receiving it. False when it has to wait before
+    /// that; then nothing was done.
     pub(super) fn begin_upload(
         &mut self,
         line: &[u8],
@@ -45,15 +73,22 @@ impl Conn {
         hash: KeyHash,
         out: &mut Output,
         cx: &Context<'_>,
-    ) {
-        let Request::Store(request) = &command.request else { return };
-        match store::begin(cx, request, hash) {
+    ) -> bool {
+        let Request::Store(request) = &command.request else { return true };
+        let room = cx.store.may_hold(request.value_len.min(BEGIN_BYTES));
+        if !room && self.is_patient(cx.now) {
+            return false;
+        }
+        let begun = if room { store::begin(cx, request, hash, true) } else { Err(store::no_memory(cx, request, hash)) };
+        match begun {
             Ok(draft) => self.phase = Phase::Upload(Box::new(Upload { line: line.into(), hash, draft })),
             Err(error) => {
                 refuse(out, &command.spelling, error);
                 self.phase = Phase::Swallow(request.value_len + TERMINATOR);
+                self.waits_since = None;
             }
         }
+        true
     }
 
     /// More of the value.
@@ -61,14 +96,21 @@ impl Conn {
         let Phase::Upload(upload) = &mut self.phase else { return Step::go_on(0) };
         let wanted = upload.draft.remaining();
         let (value, behind) = input.split_at(wanted.min(input.len()));
-        if upload.draft.write(value, cx.now).is_err() {
-            upload.answer_refusal(out, NO_MEMORY_FOR_REST);
-            self.phase = Phase::Swallow(wanted + TERMINATOR);
+        if let Err(refused) = upload.draft.write(value, cx.now) {
+            let written = wanted - upload.draft.remaining();
+            if refused == Refused::Later && self.is_patient(cx.now) {
+                return Step::stop(written, Next::Later);
+            }
+            if let Phase::Upload(upload) = std::mem::replace(&mut self.phase, Phase::Swallow(wanted + TERMINATOR)) {
+                upload.answer_refusal(out, NO_MEMORY_FOR_REST);
+            }
+            self.waits_since = None;
             return Step::go_on(0);
         }
         if value.len() < wanted || behind.len() < TERMINATOR {
             return Step::stop(value.len(), Next::Read);
         }
+        self.waits_since = None;
         let Phase::Upload(upload) = std::mem::replace(&mut self.phase, Phase::Command) else { return Step::go_on(0) };
         if behind.starts_with(b"\r\n") {
             upload.finish(out, cx);

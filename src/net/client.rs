@@ -13,13 +13,15 @@ use super::budget::{Budget, CLIENT_BYTES_MAX};
 use super::roster::{Pulse, State};
 use super::stream::Stream;
 use crate::commands::Context;
-use crate::conn::{Conn, Next, OUTPUT_PER_TURN, Output};
+use crate::conn::{Conn, Next, OUTPUT_PER_TURN, Output, REPLY_MAX};
 use crate::stats::{Counter, ThreadStats};
-use crate::store::PIN_BYTES;
 use crate::sync::Arc;
 
 /// Bytes asked from a socket at once.
 const READ_BYTES: usize = 64 << 10;
+
+/// The same while clients hold as much of item memory as they may.
+const READ_TIGHT_BYTES: usize = 16 << 10;
 
 /// Room in front of them for the beginning of a request that came earlier: a line (2048 bytes), or the credentials of an
 /// authentication (16 KiB).
@@ -28,11 +30,22 @@ const PARTIAL_BYTES: usize = 32 << 10;
 /// Replies of this many bytes are sent before more requests are run, even if nobody else waits.
 const SEND_BYTES: usize = 64 << 10;
 
-// The most that a turn can leave behind, a reply that goes on past its end (a value below the size that is pinned) included.
-const _: () = assert!(PARTIAL_BYTES + READ_BYTES + SEND_BYTES + OUTPUT_PER_TURN + PIN_BYTES <= CLIENT_BYTES_MAX);
-
 /// Pieces of one vectored write.
 const SLICES: usize = 64;
+
+/// Bytes handed to or asked from the kernel at once for a large value. Others have their turn in between: a thousand
+/// clients that each fetch
+/// a large value must not keep a small one waiting for all of theirs.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// The worker's own output buffer, grown by one long reply, is cut back to this.
+const OUTPUT_KEPT: usize = 512 << 10;
+
+// With a reply that goes on past the end of the turn (a value below the size that is pinned).
+const _: () = assert!(
+    PARTIAL_BYTES + READ_BYTES + SEND_BYTES + OUTPUT_PER_TURN + REPLY_MAX + size_of::<Held>() <= CLIENT_BYTES_MAX,
+    "what a turn may leave behind"
+);
 
 /// What a worker lends to the client whose turn it is.
 pub(super) struct Buffers {
@@ -61,6 +74,10 @@ pub(super) struct Client {
     read_closed: bool,
     /// The last turn was used up; the conversation goes on without new bytes.
     again: bool,
+    /// It waited for item memory, not for the budget.
+    later: bool,
+    /// Its last turn ran something and left nothing behind.
+    settled: bool,
     /// To be closed when the waiting replies have gone.
     closing: bool,
     /// The worker's poll also tells when the socket can take more.
@@ -68,6 +85,9 @@ pub(super) struct Client {
     /// Has a place in the worker's queue.
     pub(super) queued: bool,
 }
+
+// With its entry in the roster and its pulse, an idle client costs some 230 bytes.
+const _: () = assert!(size_of::<Option<Client>>() <= 128, "what an idle client costs");
 
 /// What one client keeps between two turns.
 struct Held {
@@ -87,7 +107,7 @@ pub(super) enum After {
     Again,
     /// The socket takes no more replies for now.
     Blocked,
-    /// It may not run now, because the budget is used up.
+    /// It may not run now, because clients hold as much memory as they may.
     Starved,
     /// Close it.
     Close,
@@ -109,6 +129,8 @@ enum Received {
 #[derive(PartialEq, Eq)]
 enum Sent {
     All,
+    /// Somebody else's turn.
+    Paused,
     Blocked,
     Failed,
 }
@@ -124,6 +146,8 @@ impl Client {
             readable: false,
             read_closed: false,
             again: false,
+            later: false,
+            settled: false,
             closing: false,
             watching: false,
             queued: false,
@@ -138,14 +162,14 @@ impl Client {
         &self.pulse
     }
 
-    /// Process memory held between turns, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.charged
+    /// Whether it holds memory between turns: the process's, or of items.
+    pub(super) fn holds_memory(&self) -> bool {
+        self.charged > 0 || self.conn.receives_value()
     }
 
-    /// Whether it has requests to run that were read already.
+    /// Whether it has something to do without new bytes: requests that were read already, or replies.
     pub(super) fn has_more(&self) -> bool {
-        self.again
+        self.again || self.held.as_ref().is_some_and(|held| !held.output.is_empty())
     }
 
     /// The socket has told something.
@@ -165,6 +189,7 @@ impl Client {
     ) -> After {
         let after = self.send_then_run(buffers, cx, budget, alone);
         self.charge(budget);
+        self.settled = self.charged == 0;
         self.pulse.set_state(match after {
             After::Blocked => State::Mwrite,
             _ => State::of(&self.conn),
@@ -202,8 +227,9 @@ impl Client {
         budget: &Budget,
         alone: &mut dyn FnMut() -> bool,
     ) -> After {
-        match self.send_held(cx) {
+        match self.send_held(cx, alone) {
             Sent::All => {}
+            Sent::Paused => return After::Again,
             Sent::Blocked => return After::Blocked,
             Sent::Failed => return After::Close,
         }
@@ -213,14 +239,14 @@ impl Client {
         if !self.again && !self.readable {
             return After::Rest;
         }
-        if budget.exhausted() {
+        if budget.exhausted(self.later || self.settled) || !self.again && self.conn.must_wait(cx.now) {
             return After::Starved;
         }
         self.pulse.set_state(State::ParseCmd);
         let received =
             if self.again { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
         match received {
-            Received::Ran(next) => self.answer(next, buffers, cx.stats),
+            Received::Ran(next) => self.answer(next, buffers, cx.stats, alone),
             Received::Nothing => After::Rest,
             Received::Ended => After::Close,
         }
@@ -233,32 +259,40 @@ impl Client {
         let (run, next) = run(&mut self.conn, input, &mut buffers.output, cx, alone);
         if let Some(held) = &mut held {
             held.run += run;
-            if !matches!(next, Next::Again) || held.run == held.input.len() {
+            if run > 0 && !matches!(next, Next::Again) || held.run == held.input.len() {
                 // What is left now waits for the client, maybe long: no more than it needs.
                 held.input = held.input[held.run..].to_vec();
                 held.run = 0;
             }
         }
         self.held = held;
-        self.pulse.progress(cx.now);
+        if next != Next::Later || run > 0 {
+            self.pulse.progress(cx.now);
+        }
         next
     }
 
     /// Reads once and runs what that completes.
     fn receive(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, alone: &mut dyn FnMut() -> bool) -> Received {
         let (before, fresh) = buffers.input.split_at_mut(PARTIAL_BYTES);
+        // Where clients have to wait for item memory, what was read is kept meanwhile: that should not be much.
+        let fresh = if cx.store.may_hold(READ_BYTES) { fresh } else { &mut fresh[..READ_TIGHT_BYTES] };
+        // What lies behind the place would be more of the value, which belongs into item memory too.
+        let last = self.conn.upload(cx).is_some() && self.conn.uploads_last();
         let (into_item, beyond, drained) = match self.conn.upload(cx) {
             // The value's bytes go where they will stay; what follows it comes with the same call.
             Some(place) => {
-                let room = place.len();
-                let asked = room + fresh.len();
-                match self.stream.read_vectored(&mut [IoSliceMut::new(place), IoSliceMut::new(fresh)]) {
+                let room = place.len().min(PIECE_BYTES);
+                let behind = if last && room == place.len() { fresh.len() } else { 0 };
+                let asked = room + behind;
+                let slices = &mut [IoSliceMut::new(&mut place[..room]), IoSliceMut::new(&mut fresh[..behind])];
+                match self.stream.read_vectored(slices) {
                     Ok(n) => (n.min(room), n.saturating_sub(room), n < asked),
                     Err(error) => return self.not_read(error.kind()),
                 }
             }
             None => match self.stream.read(fresh) {
-                Ok(n) => (0, n, n < READ_BYTES),
+                Ok(n) => (0, n, n < fresh.len()),
                 Err(error) => return self.not_read(error.kind()),
             },
         };
@@ -314,11 +348,17 @@ impl Client {
     }
 
     /// Sends the turn's replies and says how the client goes on.
-    fn answer(&mut self, next: Next, buffers: &mut Buffers, stats: &ThreadStats) -> After {
-        let sent = send(&mut self.stream, &mut buffers.output, stats);
+    fn answer(
+        &mut self,
+        next: Next,
+        buffers: &mut Buffers,
+        stats: &ThreadStats,
+        alone: &mut dyn FnMut() -> bool,
+    ) -> After {
+        let sent = send(&mut self.stream, &mut buffers.output, stats, alone);
         match sent {
             Sent::All => {}
-            Sent::Blocked => {
+            Sent::Blocked | Sent::Paused => {
                 let output = buffers.output.take();
                 match &mut self.held {
                     Some(held) => held.output = output,
@@ -330,30 +370,34 @@ impl Client {
                 return After::Close;
             }
         }
-        self.again = matches!(next, Next::Again);
-        let blocked = sent == Sent::Blocked;
+        buffers.output.shrink(OUTPUT_KEPT);
+        self.again = matches!(next, Next::Again | Next::Later);
+        self.later = next == Next::Later;
+        let blocked = sent != Sent::All;
+        let waiting = if sent == Sent::Paused { After::Again } else { After::Blocked };
         match next {
             Next::Shutdown { graceful } => After::Shutdown { graceful },
             Next::Close if !blocked => After::Close,
             Next::Close => {
                 self.closing = true;
-                After::Blocked
+                waiting
             }
-            _ if blocked => After::Blocked,
+            _ if blocked => waiting,
             Next::Again => After::Again,
+            Next::Later => After::Starved,
             Next::Read if self.readable => After::Again,
             Next::Read => After::Rest,
         }
     }
 
     /// Sends replies that an earlier turn could not.
-    fn send_held(&mut self, cx: &Context<'_>) -> Sent {
+    fn send_held(&mut self, cx: &Context<'_>, alone: &mut dyn FnMut() -> bool) -> Sent {
         let Some(held) = &mut self.held else { return Sent::All };
         let before = held.output.len();
         if before == 0 {
             return Sent::All;
         }
-        let sent = send(&mut self.stream, &mut held.output, cx.stats);
+        let sent = send(&mut self.stream, &mut held.output, cx.stats, alone);
         if held.output.len() < before {
             self.pulse.progress(cx.now);
         }
@@ -400,11 +444,11 @@ fn run(
     }
 }
 
-/// Writes until all has gone or the socket takes no more. A short write says that as well as EAGAIN would.
-fn send(stream: &mut Stream, output: &mut Output, stats: &ThreadStats) -> Sent {
+/// Writes until all has gone, the socket takes no more, or others wait. A short write says as much as EAGAIN would.
+fn send(stream: &mut Stream, output: &mut Output, stats: &ThreadStats, alone: &mut dyn FnMut() -> bool) -> Sent {
     while !output.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = output.slices(&mut slices);
+        let count = output.slices(&mut slices, PIECE_BYTES);
         let slices = &slices[..count];
         let asked: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match stream.write(slices) {
@@ -416,6 +460,9 @@ fn send(stream: &mut Stream, output: &mut Output, stats: &ThreadStats) -> Sent {
         output.advance(written);
         if written < asked {
             return Sent::Blocked;
+        }
+        if asked >= PIECE_BYTES && !output.is_empty() && !alone() {
+            return Sent::Paused;
         }
     }
     Sent::All

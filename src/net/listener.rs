@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::roster::spell;
 use crate::settings::BindingProtocol;
+use crate::sys::reason;
 
 /// What `-p`, `-l`, `-b`, `-B` and `sock_cookie_id` say about TCP.
 #[derive(Clone, Debug)]
@@ -185,15 +186,6 @@ impl Failure {
             Some(detail) => format!("{detail}\n{last}"),
             None => last,
         })
-    }
-}
-
-/// The system's text for an error, without the number that Rust adds.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
     }
 }
 
@@ -368,9 +360,14 @@ fn tcp_socket(address: SocketAddr, mark: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Bytes that may wait unsent in the kernel for one client; beyond that they wait in item memory or with the worker. The kernel would take
+/// megabytes for each client that does not read, and once TCP's memory of the whole machine is used up it drops other clients' segments.
+const UNSENT_BYTES: u32 = 256 << 10;
+
 /// Options that accepted sockets inherit.
 fn prepare_for_clients(socket: &Socket) -> io::Result<()> {
     socket.set_keepalive(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.set_tcp_nodelay(true)
 }
 

@@ -15,7 +15,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 
 use super::Shared;
-use super::budget::STALLED_SECONDS;
+use super::budget::{STALLED_SECONDS, WAITED_SECONDS};
 use super::client::{After, Buffers, Client};
 use super::idle::IdleWatch;
 use super::roster::{Roster, WAKE};
@@ -30,7 +30,7 @@ use crate::sync::{Arc, Ordering};
 const EVENTS: usize = 512;
 
 /// How long clients wait for memory before it is looked for again.
-const STARVED_RETRY: Duration = Duration::from_millis(10);
+const STARVED_RETRY_MICROS: u64 = 10_000;
 
 /// Turns given after the call to stop, so that requests already read are answered; a bound, not a goal.
 const LAST_TURNS_MAX: usize = 1 << 20;
@@ -48,8 +48,10 @@ pub(super) struct Worker {
     clients: Vec<Option<Client>>,
     queue: VecDeque<Ready>,
     buffers: Buffers,
-    /// Clients that may not run because the memory budget is used up.
+    /// Clients that may not run because clients hold as much memory as they may.
     starved: Vec<usize>,
+    /// When they were last looked at, by the running clock.
+    fed_micros: u64,
     /// How many clients hold memory between turns.
     holders: usize,
     /// Second of the last look for stalled holders.
@@ -98,6 +100,7 @@ impl Worker {
             queue: VecDeque::new(),
             buffers: Buffers::new(),
             starved: Vec::new(),
+            fed_micros: 0,
             holders: 0,
             looked: now.seconds,
             idle,
@@ -120,8 +123,8 @@ impl Worker {
                 let Some(ready) = self.queue.pop_front() else { break };
                 self.serve(ready, now);
             }
-            self.feed_starved();
             self.close_stalled(now);
+            self.feed_starved();
             self.close_idle(now);
             if self.shared.stopping() {
                 self.finish(now);
@@ -135,7 +138,7 @@ impl Worker {
         if !self.queue.is_empty() {
             return Some(Duration::ZERO);
         }
-        let starved = (!self.starved.is_empty()).then_some(STARVED_RETRY);
+        let starved = (!self.starved.is_empty()).then_some(Duration::from_micros(STARVED_RETRY_MICROS));
         // Memory is looked after once a second, while there is any.
         let holders = (self.holders > 0).then_some(Duration::from_secs(1));
         [starved, holders, self.idle.wait(now)].into_iter().flatten().min()
@@ -161,9 +164,9 @@ impl Worker {
             queue.is_empty()
         };
         let mut cx = Context { store, server: &shared.server, stats, now };
-        let held = client.held_bytes() > 0;
+        let held = client.holds_memory();
         let after = client.turn(buffers, &mut cx, &shared.budget, &mut alone);
-        match (held, client.held_bytes() > 0) {
+        match (held, client.holds_memory()) {
             (false, true) => self.holders += 1,
             (true, false) => self.holders -= 1,
             _ => {}
@@ -191,6 +194,7 @@ impl Worker {
             After::Starved => {
                 client.queued = true;
                 self.starved.push(key);
+                self.shared.budget.wait(1);
             }
             After::Close => self.close(key),
             After::Shutdown { graceful } => {
@@ -222,7 +226,7 @@ impl Worker {
         self.shared.server.process.sub(Process::CurrConnections, 1);
         if let Some(mut client) = self.clients.get_mut(key).and_then(Option::take) {
             log::debug!("<{} connection closed.", client.fd());
-            if client.held_bytes() > 0 {
+            if client.holds_memory() {
                 self.holders -= 1;
             }
             client.release(&self.shared.budget);
@@ -231,24 +235,33 @@ impl Worker {
 
     /// Puts those who wait for memory back into the queue when there is some.
     fn feed_starved(&mut self) {
-        if !self.shared.budget.exhausted() {
+        if self.starved.is_empty() {
+            return;
+        }
+        // Not in every round: those who find nothing would be back at once, and the worker would spin.
+        let micros = self.shared.server.clock.running_micros();
+        if micros.saturating_sub(self.fed_micros) >= STARVED_RETRY_MICROS {
+            self.fed_micros = micros;
+            self.shared.budget.wait_no_more(self.starved.len());
             self.queue.extend(self.starved.drain(..).map(Ready::again));
         }
     }
 
-    /// Once a second while the budget is used up: closes those who hold memory and make no progress.
+    /// Once a second while anybody waits for memory: closes those who hold some and make no progress;
+    /// those who wait themselves only much later.
     fn close_stalled(&mut self, now: Now) {
         if self.holders == 0 || now.seconds == self.looked {
             return;
         }
         self.looked = now.seconds;
-        if !self.shared.budget.exhausted() {
+        if !self.shared.budget.is_waited_for() {
             return;
         }
         for key in 0..self.clients.len() {
-            let stalled = self.clients[key]
-                .as_ref()
-                .is_some_and(|client| client.held_bytes() > 0 && client.pulse().idle_seconds(now) >= STALLED_SECONDS);
+            let stalled = self.clients[key].as_ref().is_some_and(|client| {
+                let patience = if client.queued { WAITED_SECONDS } else { STALLED_SECONDS };
+                client.holds_memory() && client.pulse().idle_seconds(now) >= patience
+            });
             if stalled {
                 self.stats.count(Counter::ReadBufOom);
                 self.close(key);

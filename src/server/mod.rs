@@ -24,11 +24,11 @@ use crate::net::{self, Listener, Workers};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::sync::Arc;
-use crate::sys::resources;
+use crate::sys::{self, reason, resources};
 use background::Background;
 use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
 use logging::say;
-use process::{PidFile, reason};
+use process::PidFile;
 use signals::{Signals, Stop};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write as _;
@@ -69,6 +69,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     warnings.iter().flatten().for_each(|line| say(line));
     options::check::hashpower(&settings)?;
 
+    sys::memory::give_freed_memory_back();
     // From here on there are threads.
     logging::start(settings.verbosity);
     abort_on_panic();

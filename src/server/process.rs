@@ -5,7 +5,7 @@
 
 use super::exit::{Exit, FAILURE, NO_USER, OS_ERROR, USAGE};
 use crate::settings::Settings;
-use crate::sys::{process, resources};
+use crate::sys::{process, reason, resources};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -104,16 +104,6 @@ pub fn lock_memory(settings: &Settings) -> Option<String> {
     }
     let error = resources::lock_memory().err()?;
     Some(format!("warning: -k invalid, mlockall() failed: {}", reason(&error)))
-}
-
-/// The system's text of an error alone, as C's `strerror` gives it.
-#[must_use]
-pub fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((text, _)) => text.to_owned(),
-        None => text,
-    }
 }
 
 /// The pid file of `-P`.
@@ -231,11 +221,5 @@ mod tests {
         assert!(with(23).is_ok());
         assert_eq!(with(22), Err(Exit::new(1, "Maxconns setting is too low, use -c to increase.")));
         assert!(with(1).is_err());
-    }
-
-    #[test]
-    fn the_reason_is_the_systems_text_alone() {
-        assert_eq!(reason(&io::Error::from_raw_os_error(98)), "Address already in use");
-        assert_eq!(reason(&io::Error::other("own words")), "own words");
     }
 }

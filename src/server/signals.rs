@@ -1,7 +1,7 @@
 //! What signals mean (section 16.1). The main thread waits for them while the others serve.
 
 use super::exit::{Exit, FAILURE};
-use super::process::reason;
+use crate::sys::reason;
 use crate::sys::signals::{self, Set};
 
 /// Why the server stops.

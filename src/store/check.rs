@@ -23,8 +23,8 @@ impl Store {
             }
         });
         wrong?;
-        if named.len() as u64 != inner.index.len() {
-            return Err(format!("the index counts {} entries and has {}", inner.index.len(), named.len()));
+        if named.len() as u64 != inner.index.entry_count() {
+            return Err(format!("the index counts {} entries and has {}", inner.index.entry_count(), named.len()));
         }
         for &name in &named {
             self.check_entry(name)?;

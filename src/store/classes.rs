@@ -72,6 +72,13 @@ impl Classes {
         Classes { large: sizes.len() as u32, sizes, by_account: true, page_size: PAGE_MAX }
     }
 
+    /// Tells the table in the lines that `-vv` prints at the start (section 16.2).
+    pub fn tell(&self) {
+        for (class, &size) in (1..).zip(&self.sizes) {
+            log::debug!("{}", told(class, size, self.page_size / size));
+        }
+    }
+
     /// The class for an item of `total` bytes as stored and `account` bytes by memcached's account; `None` for a large one.
     #[inline]
     #[must_use]
@@ -85,6 +92,11 @@ impl Classes {
         }
         Some(self.sizes.partition_point(|&chunk| chunk < size))
     }
+}
+
+/// A class as memcached prints it.
+fn told(class: u32, size: usize, per_page: usize) -> String {
+    format!("slab class {class:3}: chunk size {size:9} perslab {per_page:7}")
 }
 
 /// About a thousand pages at least, between 64 KiB and 1 MiB.
@@ -114,6 +126,11 @@ fn factor_sizes(min: usize, factor: f64, chunk_max: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_class_is_told_as_memcached_tells_it() {
+        assert_eq!(told(1, 96, 10922), "slab class   1: chunk size        96 perslab   10922");
+    }
 
     #[test]
     fn the_default_factor_gives_memcacheds_table() {

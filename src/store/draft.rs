@@ -17,6 +17,10 @@ pub struct Draft {
     layout: Layout,
     value_len: usize,
     written: usize,
+    /// Its value is on its way from a client: memory is taken as it arrives, and all of it counts as held by that client.
+    arriving: bool,
+    /// Bytes counted so.
+    held: usize,
     /// Of a large draft: the piece being filled, where in it the next byte goes, and where it ends.
     piece: Ref,
     piece_at: usize,
@@ -26,7 +30,15 @@ pub struct Draft {
 
 impl Draft {
     /// Takes memory for an item and writes all but its value.
-    pub(super) fn new(store: &Store, key: &[u8], hash: KeyHash, shape: &Shape, now: Now) -> Result<Draft, Refused> {
+    /// `arriving`: the value is on its way from a client.
+    pub(super) fn new(
+        store: &Store,
+        key: &[u8],
+        hash: KeyHash,
+        shape: &Shape,
+        arriving: bool,
+        now: Now,
+    ) -> Result<Draft, Refused> {
         let inner = store.inner();
         let account = classes::account_size(key.len(), shape.value_len, shape.flags != 0, inner.cas);
         if account > inner.item_size_max {
@@ -41,7 +53,7 @@ impl Draft {
         };
         let offset = match inner.classes.class_for(layout.total(), account) {
             Some(class) => inner.take_chunk(class, layout.total(), !shape.renews, now),
-            None => Draft::take_large(inner, &mut layout, shape, now),
+            None => Draft::take_large(inner, &mut layout, shape, arriving, now),
         }
         .ok_or(Refused::NoMemory)?;
         let chunk = Chunk::at(&inner.arena, offset);
@@ -55,19 +67,22 @@ impl Draft {
             layout,
             value_len: shape.value_len,
             written: 0,
+            arriving,
+            held: 0,
             piece: chunk.name(),
             piece_at: offset + layout.value_at(),
             piece_end: offset + end,
             shape: *shape,
         };
         draft.write_parts(offset, key);
+        draft.hold(end);
         Ok(draft)
     }
 
-    fn take_large(inner: &Inner, layout: &mut Layout, shape: &Shape, now: Now) -> Option<usize> {
+    fn take_large(inner: &Inner, layout: &mut Layout, shape: &Shape, arriving: bool, now: Now) -> Option<usize> {
         layout.large = true;
         let total = layout.value_at() + shape.value_len;
-        let order = order_for(&inner.arena, total);
+        let order = if arriving { 0 } else { order_for(&inner.arena, total) };
         let offset = inner.take_piece(order, Kind::Draft, now)?;
         layout.value_len = order as usize;
         let chunk = Chunk::at(&inner.arena, offset);
@@ -79,6 +94,36 @@ impl Draft {
         // In the ring from now on, since it cannot be put there under the stripe; the hand passes drafts by.
         large.link(&inner.arena, chunk.name());
         Some(offset)
+    }
+
+    /// Counts memory as held by the client whose value this is.
+    fn hold(&mut self, bytes: usize) {
+        if self.arriving {
+            self.held += bytes;
+            self.store.inner().holdings.add(bytes);
+        }
+    }
+
+    /// Bytes of the next piece, headers included: what is left; or, while it is on its way, at most as much as has come. So a client
+    /// that announces much and sends little holds little.
+    fn piece_wanted(&self) -> usize {
+        let rest = self.remaining() + BODY_HEADER;
+        if self.arriving { rest.min(self.written.max(1)) } else { rest }
+    }
+
+    /// Whether the rest of the value fits what was taken already.
+    #[must_use]
+    pub fn in_last_piece(&self) -> bool {
+        self.remaining() <= self.piece_end - self.piece_at
+    }
+
+    /// Whether the next byte needs memory that clients may not have now, because they hold so much already.
+    #[must_use]
+    pub fn must_wait(&self) -> bool {
+        self.arriving
+            && self.piece_at == self.piece_end
+            && self.remaining() > 0
+            && !self.store.inner().may_hold(self.piece_wanted())
     }
 
     /// Flags, wide CAS and key.
@@ -120,7 +165,7 @@ impl Draft {
     /// The next bytes to fill, never empty while [`Draft::remaining`] is not 0; large values get their memory here, piece by piece.
     ///
     /// # Errors
-    /// When no memory can be had for the next piece.
+    /// When no memory can be had for the next piece: none at all, or none for clients now.
     pub fn spare(&mut self, now: Now) -> Result<&mut [u8], Refused> {
         if self.piece_at == self.piece_end && self.remaining() > 0 {
             self.next_piece(now)?;
@@ -130,8 +175,11 @@ impl Draft {
     }
 
     fn next_piece(&mut self, now: Now) -> Result<(), Refused> {
+        if self.must_wait() {
+            return Err(Refused::Later);
+        }
         let inner = self.store.inner();
-        let order = order_for(&inner.arena, self.remaining() + BODY_HEADER);
+        let order = order_for(&inner.arena, self.piece_wanted());
         let offset = inner.take_piece(order, Kind::Body, now).ok_or(Refused::NoMemory)?;
         let piece = Chunk::at(&inner.arena, offset);
         piece.set_body(self.name(), Ref(0));
@@ -143,7 +191,9 @@ impl Draft {
         }
         self.piece = piece.name();
         self.piece_at = offset + BODY_HEADER;
-        self.piece_end = offset + piece_size(&inner.arena, order);
+        let size = piece_size(&inner.arena, order);
+        self.piece_end = offset + size;
+        self.hold(size);
         Ok(())
     }
 
@@ -218,6 +268,9 @@ fn order_of(layout: &Layout) -> u32 {
 
 impl Drop for Draft {
     fn drop(&mut self) {
+        if self.held > 0 {
+            self.store.inner().holdings.sub(self.held);
+        }
         if self.name() == Ref(0) {
             return;
         }

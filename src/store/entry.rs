@@ -78,7 +78,7 @@ impl<'s> Entry<'s> {
             let bytes = self.inner().arena.bytes(self.chunk.offset + self.layout.value_at(), len, self.stable);
             return Value::Inline(bytes);
         }
-        self.inner().pins.pin(self.chunk.name());
+        self.inner().pins.pin(self.chunk.name(), len, &self.inner().holdings);
         self.set_state(self.state.get().with(PINNED, true));
         Value::Pinned(Pinned { store: self.store.clone(), name: self.chunk.name(), layout: self.layout, len })
     }
@@ -88,6 +88,18 @@ impl<'s> Entry<'s> {
     pub fn value_start(&self) -> &'s [u8] {
         let len = if self.layout.large { 0 } else { self.layout.value_len };
         self.inner().arena.bytes(self.chunk.offset + self.layout.value_at(), len, self.stable)
+    }
+
+    /// Whether the value may be read now. A large one has to wait while clients hold as much of item memory as they may; so ask this
+    /// before the item is changed in any way.
+    #[inline]
+    #[must_use]
+    pub fn may_be_read(&self) -> bool {
+        let len = self.value_len();
+        if len < PIN_BYTES && !self.layout.large {
+            return true;
+        }
+        self.inner().is_pinned(self.chunk.name(), self.state.get()) || self.inner().may_hold(len)
     }
 
     /// Copies the whole value to the end of `out`, whatever its size (append, arithmetic).
@@ -317,7 +329,7 @@ impl Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         let inner = self.store.inner();
-        if inner.pins.unpin(self.name) {
+        if inner.pins.unpin(self.name, &inner.holdings) {
             inner.free(self.name);
         }
     }

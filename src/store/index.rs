@@ -84,7 +84,6 @@ impl Growth {
         (self.next as u64) << 16 | u64::from(self.planes) << 8 | u64::from(self.round)
     }
     fn unpack(word: u64) -> Growth {
-        #[expect(clippy::cast_possible_truncation, reason = "packed above")]
         Growth { round: (word & 0xff) as u32, planes: (word >> 8 & 0xff) as u32, next: (word >> 16) as usize }
     }
     fn segments(self) -> usize {
@@ -375,7 +374,7 @@ impl Index {
     }
 
     /// Entries in the index. Exact while nobody changes it.
-    pub fn len(&self) -> u64 {
+    pub fn entry_count(&self) -> u64 {
         let growth = self.growth();
         let segments = if growth.planes == PLANES_MAX { growth.segments() + growth.next } else { growth.segments() };
         let stripes = (0..segments * STRIPES).map(|stripe| self.stripe_count(stripe));
@@ -678,5 +677,71 @@ impl Iterator for SlotSet {
         let slot = self.0.trailing_zeros() as usize;
         self.0 &= self.0 - 1;
         Some(slot)
+    }
+}
+
+/// Every interleaving of small stories about stripes and growth, for the model checker.
+#[cfg(loom)]
+#[cfg(test)]
+mod loom_tests {
+    use super::*;
+    use crate::sync::Arc;
+    use loom::thread;
+
+    /// A hash in group `group` with tag `tag`; the segment bits are `low`.
+    fn hash(low: u64, group: u64, tag: u64) -> KeyHash {
+        KeyHash(low | group << 40 | tag << 49)
+    }
+
+    #[test]
+    fn loom_a_stripe_is_held_by_one_thread() {
+        loom::model(|| {
+            let index = Arc::new(Index::new(1).expect("memory"));
+            let other = Arc::clone(&index);
+            let thread = thread::spawn(move || {
+                let locked = other.lock(hash(0, 1, 7));
+                if locked.find(|_, _| true).is_none() {
+                    locked.insert(Ref(1));
+                }
+            });
+            let locked = index.lock(hash(0, 1, 7));
+            if locked.find(|_, _| true).is_none() {
+                locked.insert(Ref(2));
+            }
+            drop(locked);
+            thread.join().expect("no panic");
+            assert_eq!(index.entry_count(), 1, "only one of them found the key missing");
+        });
+    }
+
+    #[test]
+    fn loom_growth_never_hides_an_entry() {
+        loom::model(|| {
+            let index = Arc::new(Index::new(1).expect("memory"));
+            index.lock(hash(1, 3, 9)).insert(Ref(5));
+            let other = Arc::clone(&index);
+            let thread = thread::spawn(move || {
+                // One more plane, then the split.
+                other.grow(&|_, _| hash(1, 3, 9));
+                other.grow(&|_, _| hash(1, 3, 9));
+            });
+            let found = index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some();
+            assert!(found, "an entry is found before, during and after a step");
+            thread.join().expect("no panic");
+            assert!(index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some());
+        });
+    }
+
+    #[test]
+    fn loom_an_insert_meets_growth() {
+        loom::model(|| {
+            let index = Arc::new(Index::new(1).expect("memory"));
+            let other = Arc::clone(&index);
+            let thread = thread::spawn(move || other.grow(&|_, _| hash(1, 3, 9)));
+            index.lock(hash(1, 3, 9)).insert(Ref(5));
+            thread.join().expect("no panic");
+            assert!(index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some(), "wherever it was put");
+            assert_eq!(index.entry_count(), 1);
+        });
     }
 }

@@ -14,7 +14,7 @@ use super::index::{Index, KeyHash, Locked, Slot};
 use super::large::{Large, mark_head};
 use super::memory::item::{Chunk, PINNED};
 use super::memory::{Arena, Kind, Ref, Stable, State, intact};
-use super::pins::Pins;
+use super::pins::{HELD_PART, Holdings, Pins};
 use super::pool::Pool;
 use super::slabs::{Class, LARGE_OWNER, PageFacts};
 use super::{Config, Exptime};
@@ -45,6 +45,8 @@ pub struct Inner {
     pub standings: Box<[Standing]>,
     pub expiry: Expiry,
     pub pins: Pins,
+    /// What clients hold of item memory.
+    pub holdings: Holdings,
     /// Last sequence number (and CAS) drawn.
     pub sequence: AtomicU64,
     /// Items with a sequence number up to this are flushed.
@@ -93,6 +95,7 @@ impl Inner {
         for size in &mut classes.sizes {
             *size = size.next_multiple_of(arena.granule());
         }
+        classes.tell();
         let bytes = arena.page_offset(arena.pages_max() - 1) + arena.page_size();
         let smallest = classes.sizes[0] as u64;
         let slabs =
@@ -114,6 +117,7 @@ impl Inner {
             standings,
             expiry: Expiry::new(bytes)?,
             pins: Pins::default(),
+            holdings: Holdings::default(),
             sequence: AtomicU64::new(0),
             flushed: AtomicU64::new(0),
             flushed_at: AtomicU32::new(0),
@@ -142,6 +146,11 @@ impl Inner {
     /// The next sequence number.
     pub fn draw(&self) -> u64 {
         self.sequence.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & SEQUENCE_MASK
+    }
+
+    /// Whether clients may hold `bytes` more of item memory.
+    pub fn may_hold(&self, bytes: usize) -> bool {
+        self.holdings.has_room(bytes, self.pool.limit_bytes() / HELD_PART)
     }
 
     /// Whether an item's time is over.

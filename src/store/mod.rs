@@ -127,6 +127,8 @@ pub enum Refused {
     TooLarge,
     /// Nothing could be freed for it.
     NoMemory,
+    /// Clients hold as much of item memory as they may: when others have let go.
+    Later,
 }
 
 /// What a new item is to be.
@@ -266,7 +268,29 @@ impl Store {
     /// # Errors
     /// [`Refused::TooLarge`] or [`Refused::NoMemory`].
     pub fn reserve(&self, key: &[u8], hash: KeyHash, shape: &Shape, now: Now) -> Result<Draft, Refused> {
-        Draft::new(self, key, hash, shape, now)
+        Draft::new(self, key, hash, shape, false, now)
+    }
+
+    /// The same for a value that a client has announced and not yet sent: memory is taken as it arrives, and counts as held by
+    /// clients. Ask [`Store::may_hold`] before.
+    ///
+    /// # Errors
+    /// [`Refused::TooLarge`] or [`Refused::NoMemory`].
+    pub fn reserve_arriving(&self, key: &[u8], hash: KeyHash, shape: &Shape, now: Now) -> Result<Draft, Refused> {
+        Draft::new(self, key, hash, shape, true, now)
+    }
+
+    /// Whether clients may hold `bytes` more of item memory, in values being sent or received, which cannot be evicted
+    /// meanwhile. All together may hold half of the limit.
+    #[must_use]
+    pub fn may_hold(&self, bytes: usize) -> bool {
+        self.inner().may_hold(bytes)
+    }
+
+    /// Bytes of item memory that clients hold.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.inner().holdings.bytes()
     }
 
     /// Shows `decide` what is there under the key's lock, and links the draft in its place if it says so. Returns the new item's CAS
@@ -413,7 +437,7 @@ impl Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("items", &self.inner().index.len()).finish_non_exhaustive()
+        f.debug_struct("Store").field("items", &self.inner().index.entry_count()).finish_non_exhaustive()
     }
 }
 

@@ -87,6 +87,9 @@ impl Pool {
             Some(page) => page,
             None if pages.fresh < arena.pages_max() => {
                 pages.fresh += 1;
+                // Here, where memory grows, so that giving a page back never allocates.
+                let room = (pages.fresh as usize).saturating_sub(pages.returned.len());
+                pages.returned.reserve(room);
                 pages.fresh - 1
             }
             None => return None,

@@ -100,7 +100,7 @@ impl Store {
     pub fn totals(&self) -> Totals {
         let inner = self.inner();
         let mut totals = Totals {
-            curr_items: inner.index.len(),
+            curr_items: inner.index.entry_count(),
             limit_maxbytes: inner.pool.limit_bytes(),
             hash_power_level: inner.index.power_level(),
             hash_bytes: inner.index.bytes(),

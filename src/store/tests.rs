@@ -230,7 +230,7 @@ fn sizes_may_change_completely() {
             number += 1;
             set(&store, &number.to_be_bytes(), &vec![1; len], 0, now).expect("room can be made");
             now = Now::at(1000 + number / 1000, number % 32);
-            if number % 5000 == 0 {
+            if number.is_multiple_of(5000) {
                 store.maintain(now);
             }
         }

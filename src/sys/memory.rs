@@ -1,7 +1,22 @@
-//! Address space: reserve a range, give pages of it back, free it. Nothing here knows what the memory is for.
+//! Memory from the kernel: how the allocator takes it; and address space: reserve a range, give pages of it back,
+//! free it. Nothing here knows what the memory is for.
 
 use std::io;
 use std::ptr::NonNull;
+
+/// Blocks of at least this many bytes are mapped one by one, and unmapped when they are freed.
+#[cfg(target_env = "gnu")]
+const MAPPED_BLOCK_BYTES: libc::c_int = 16 << 10;
+
+/// Makes the allocator give memory back: glibc keeps freed blocks of up to 32 MiB once it has seen one, and a server whose clients have
+/// taken their replies would stay as large as it was at the worst moment. Does nothing with other allocators.
+pub fn give_freed_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: plain numbers. Fixing the threshold also stops glibc from raising it.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BLOCK_BYTES);
+    }
+}
 
 /// A range of zeroed, private, read-write address space, taken lazily by the kernel page by page. Unmapped on drop.
 #[derive(Debug)]

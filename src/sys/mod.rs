@@ -10,7 +10,28 @@ pub mod socket;
 
 use std::io;
 
+/// The system's text for an error, as C's `strerror` gives it: without the number that Rust adds.
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
+}
+
 /// Turns the return value of a call that says -1 for failure.
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_systems_text_alone() {
+        assert_eq!(reason(&io::Error::from_raw_os_error(libc::EADDRINUSE)), "Address already in use");
+        assert_eq!(reason(&io::Error::other("own words")), "own words");
+    }
 }

@@ -58,7 +58,8 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
             send(&mut out, &mut answer);
             match progress.next {
                 Next::Read => break,
-                Next::Again => {}
+                // Later: what is sent above lets go of what was in the way.
+                Next::Again | Next::Later => {}
                 Next::Close | Next::Shutdown { .. } => break 'conversation,
             }
         }
@@ -73,7 +74,7 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
 fn send(out: &mut Output, answer: &mut Vec<u8>) {
     while !out.is_empty() {
         let mut slices = [IoSlice::new(b""); 8];
-        let used = out.slices(&mut slices);
+        let used = out.slices(&mut slices, usize::MAX);
         let sent = slices[..used].iter().map(|slice| slice.len()).sum();
         slices[..used].iter().for_each(|slice| answer.extend_from_slice(slice));
         out.advance(sent);

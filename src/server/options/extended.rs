@@ -118,12 +118,12 @@ pub static EXTENDED: &[Sub] = &[
             t.settings.lru_crawler_tocrawl = whole(v).ok_or_else(|| bad(message))?;
             Ok(())
         })),
-    sub("read_buf_mem_limit", "0", "megabytes for the buffers of all connections; 0 for no limit",
+    sub("read_buf_mem_limit", "0", "megabytes for the buffers of all connections; 0 means 64",
         Kind::Value("Missing read_buf_mem_limit argument", |t, v| {
             t.settings.read_buf_mem_limit_bytes = number("read_buf_mem_limit", v)? * MIB;
             Ok(())
         })),
-    sub("lru_maintainer", "", "segmented LRU (default: on)",
+    sub("lru_maintainer", "", "kept; without it some lines of stats are not shown (default: on)",
         Kind::Switch(|s, on| {
             s.lru_maintainer = on;
             s.lru_segmented = on;

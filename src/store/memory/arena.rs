@@ -43,6 +43,7 @@ pub struct Arena {
 
 const TABLE_OFFSET: usize = 4096;
 const TABLE_ENTRY: usize = 16;
+const HUGE_PAGE: usize = 2 << 20;
 /// 32-bit references times the smallest granule: 32 GiB.
 const RANGE_MIN: u64 = 1 << 35;
 
@@ -69,7 +70,11 @@ impl Arena {
         let first_page = (TABLE_OFFSET + pages * TABLE_ENTRY).next_multiple_of(page_size);
         let granule_shift = (mapping.len() >> 32).max(8).next_power_of_two().trailing_zeros();
         let pages_max = (mapping.len() - first_page) >> page_shift;
+        // The table is touched here and there, the pages from the first on and wholly: huge pages make 10 to 17 % of a pipelined
+        // get (misses of the TLB), and cost at most one huge page more than what is used.
         mapping.advise_huge(0, first_page, false);
+        let (start, end) = (first_page.next_multiple_of(HUGE_PAGE), mapping.len() & !(HUGE_PAGE - 1));
+        mapping.advise_huge(start, end.saturating_sub(start), true);
         Ok(Arena {
             granule_shift,
             page_shift,
@@ -252,12 +257,13 @@ impl Arena {
         }
     }
 
-    /// Starts loading the first line of a chunk.
+    /// Starts loading the first lines of a chunk: header, key and the beginning of the value.
     #[inline]
     pub fn prefetch(&self, name: Ref) {
         let line = self.mapping.base().as_ptr().wrapping_add(self.offset(name));
         prefetch_line(line);
         prefetch_line(line.wrapping_add(64));
+        prefetch_line(line.wrapping_add(128));
     }
 
     /// Gives the memory of a page that is in nobody's hands back to the kernel.

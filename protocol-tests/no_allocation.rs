@@ -1,0 +1,183 @@
+//! Once everything is warm, a request costs no allocation: gets, sets, multigets, `mg` and `ms` through a whole
+//! conversation, with a counting
+//! allocator underneath.
+//!
+//! One test, because the count is the thread's own but what is warm is not. Values that are sent from item memory (8 KiB and more) and
+//! values that arrive in pieces are not meant: they keep something between two turns.
+
+#![allow(unsafe_code, reason = "a global allocator is unsafe to write; this one adds a count to the system's")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::io::IoSlice;
+
+use memhold::clock::{Clock, Now};
+use memhold::commands::{Context, Server};
+use memhold::conn::{Conn, Next, Output};
+use memhold::settings::Settings;
+use memhold::store::{Config, SlabTable, Store};
+
+struct Counting;
+
+thread_local! {
+    /// Without a destructor and initialised at compile time: reading it never allocates.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALLOCATIONS.with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the one asked for here.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the one asked for here.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the one asked for here.
+        unsafe { System.realloc(old, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the one asked for here.
+        unsafe { System.dealloc(old, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Rounds of one kind of request.
+const ROUNDS: usize = 10_000;
+/// Keys in use.
+const KEYS: usize = 1000;
+const NOW: Now = Now::at(1_700_000_000, 0);
+
+struct Talk {
+    store: Store,
+    server: Server,
+    conn: Conn,
+    out: Output,
+}
+
+impl Talk {
+    fn new() -> Talk {
+        let config = Config {
+            memory_bytes: 64 << 20,
+            item_size_max: 1 << 20,
+            slabs: SlabTable::Fine,
+            slab_chunk_max: 512 << 10,
+            evict: true,
+            cas: true,
+            temporary_ttl: None,
+            page_moves: true,
+            preallocate: false,
+            seed: 1,
+        };
+        let store = Store::open(&config).expect("64 MiB of memory");
+        let server = Server::new(Settings::default(), Clock::start());
+        Talk { store, server, conn: Conn::new(), out: Output::new() }
+    }
+
+    /// Runs a request and returns how many bytes it was answered with, having "sent" them.
+    fn say(&mut self, mut input: &[u8]) -> usize {
+        let mut cx = Context { store: &self.store, server: &self.server, stats: &self.server.threads[0], now: NOW };
+        let mut answered = 0;
+        loop {
+            let progress = self.conn.process(input, &mut self.out, &mut cx);
+            input = &input[progress.consumed..];
+            while !self.out.is_empty() {
+                let mut slices = [IoSlice::new(b""); 8];
+                let used = self.out.slices(&mut slices, usize::MAX);
+                let sent = slices[..used].iter().map(|slice| slice.len()).sum();
+                self.out.advance(sent);
+                answered += sent;
+            }
+            match progress.next {
+                Next::Again => {}
+                Next::Read if input.is_empty() => return answered,
+                other => panic!("{other:?} with {} bytes left", input.len()),
+            }
+        }
+    }
+}
+
+/// Requests of one kind, written in advance; each round asks one of them.
+fn requests(write: impl Fn(&mut String, usize)) -> Vec<String> {
+    (0..KEYS)
+        .map(|number| {
+            let mut text = String::new();
+            write(&mut text, number);
+            text
+        })
+        .collect()
+}
+
+#[test]
+fn warm_requests_allocate_nothing() {
+    let mut talk = Talk::new();
+    let values: Vec<String> = (0..KEYS).map(|number| "v".repeat(number * 5)).collect();
+    let kinds = [
+        ("set", requests(|out, n| write!(out, "set key:{n} 7 0 {}\r\n{}\r\n", n * 5, values[n]).unwrap_or_default())),
+        ("get", requests(|out, n| write!(out, "get key:{n}\r\n").unwrap_or_default())),
+        ("gets and a miss", requests(|out, n| write!(out, "gets key:{n} nobody:{n}\r\n").unwrap_or_default())),
+        (
+            "multiget",
+            requests(|out, n| {
+                out.push_str("get");
+                (0..100).for_each(|step| write!(out, " key:{}", (n + step * 7) % KEYS).unwrap_or_default());
+                out.push_str("\r\n");
+            }),
+        ),
+        ("pipeline", requests(|out, n| out.push_str(&format!("get key:{n}\r\n").repeat(50)))),
+        (
+            "ms",
+            requests(|out, n| {
+                write!(out, "ms key:{n} {} c T300 F9 Oxyz\r\n{}\r\n", n * 5, values[n]).unwrap_or_default()
+            }),
+        ),
+        ("mg", requests(|out, n| write!(out, "mg key:{n} v k f t s c h l O123\r\n").unwrap_or_default())),
+        ("mg base64", requests(|out, _| out.push_str("mg a2V5OjE= b k v\r\n"))),
+        ("incr", requests(|out, _| out.push_str("incr number 3\r\ndecr number 2\r\nma number\r\n"))),
+        (
+            "touch and gat",
+            requests(|out, n| write!(out, "touch key:{n} 900\r\ngat 1000 key:{n}\r\n").unwrap_or_default()),
+        ),
+        (
+            "delete and add",
+            requests(|out, n| write!(out, "delete x:{n}\r\nadd x:{n} 0 0 1\r\nA\r\n").unwrap_or_default()),
+        ),
+        (
+            "append",
+            requests(|out, n| write!(out, "set a:{n} 0 0 1\r\nA\r\nappend a:{n} 0 0 1\r\nB\r\n").unwrap_or_default()),
+        ),
+    ];
+    talk.say(b"set number 0 0 1\r\n5\r\n");
+    let mut allocated = Vec::new();
+    for round in 0..2 {
+        for (name, requests) in &kinds {
+            let before = ALLOCATIONS.get();
+            let mut answered = 0;
+            for number in 0..if round == 0 { KEYS } else { ROUNDS } {
+                answered += talk.say(requests[number % KEYS].as_bytes());
+            }
+            assert!(answered > KEYS, "{name} is answered");
+            let count = ALLOCATIONS.get() - before;
+            if round == 1 && count > 0 {
+                allocated.push(format!("{ROUNDS} of {name} allocated {count} times"));
+            }
+        }
+    }
+    assert!(allocated.is_empty(), "{}", allocated.join("\n"));
+}
