@@ -539,7 +539,7 @@ fn store_large(server: &Server, key: &str, size: usize) -> Result<(), String> {
             break;
         }
         if !said.starts_with(b"SERVER_ERROR ") || Instant::now() > deadline {
-            return Err(format!("{key} is not stored: {:?}", escaped(&said)));
+            return Err(format!("{key} is not stored: {:?}, closed: {}", escaped(&said), link.closed));
         }
     }
     link.send(format!("get {key}\r\n").as_bytes());

@@ -75,7 +75,9 @@ impl Conn {
         cx: &Context<'_>,
     ) -> bool {
         let Request::Store(request) = &command.request else { return true };
-        let room = cx.store.may_hold(request.value_len.min(BEGIN_BYTES));
+        let fits = cx.store.fits(request.key.bytes().len(), request.value_len, request.flags);
+        // What is too large is told so at once.
+        let room = !fits || cx.store.may_begin(request.value_len.min(BEGIN_BYTES));
         if !room && self.is_patient(cx.now) {
             return false;
         }

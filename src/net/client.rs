@@ -76,7 +76,7 @@ pub(super) struct Client {
     again: bool,
     /// It waited for item memory, not for the budget.
     later: bool,
-    /// Its last turn ran something and left nothing behind.
+    /// Its last turn answered all that had come, and left nothing behind.
     settled: bool,
     /// To be closed when the waiting replies have gone.
     closing: bool,
@@ -189,7 +189,11 @@ impl Client {
     ) -> After {
         let after = self.send_then_run(buffers, cx, budget, alone);
         self.charge(budget);
-        self.settled = self.charged == 0;
+        self.settled = match after {
+            After::Rest => self.charged == 0,
+            After::Starved => self.settled,
+            _ => false,
+        };
         self.pulse.set_state(match after {
             After::Blocked => State::Mwrite,
             _ => State::of(&self.conn),
@@ -276,7 +280,7 @@ impl Client {
     fn receive(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, alone: &mut dyn FnMut() -> bool) -> Received {
         let (before, fresh) = buffers.input.split_at_mut(PARTIAL_BYTES);
         // Where clients have to wait for item memory, what was read is kept meanwhile: that should not be much.
-        let fresh = if cx.store.may_hold(READ_BYTES) { fresh } else { &mut fresh[..READ_TIGHT_BYTES] };
+        let fresh = if cx.store.may_begin(READ_BYTES) { fresh } else { &mut fresh[..READ_TIGHT_BYTES] };
         // What lies behind the place would be more of the value, which belongs into item memory too.
         let last = self.conn.upload(cx).is_some() && self.conn.uploads_last();
         let (into_item, beyond, drained) = match self.conn.upload(cx) {

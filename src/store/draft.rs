@@ -9,6 +9,10 @@ use super::{Exptime, KeyHash, Refused, Shape, Store, classes};
 use crate::clock::Now;
 use crate::sync::{Ordering, lock};
 
+/// So much of a value that arrives is taken piece by piece; what is longer waits until there is room for all of the rest, so that clients
+/// which each hold a part of theirs do not wait for each other.
+const BEGINNING_BYTES: usize = 64 << 10;
+
 /// An item being filled: nobody else can see it. Dropped without a commit, its memory goes back.
 pub struct Draft {
     store: Store,
@@ -21,6 +25,8 @@ pub struct Draft {
     arriving: bool,
     /// Bytes counted so.
     held: usize,
+    /// All of it is counted already, also what has not been taken yet.
+    admitted: bool,
     /// Of a large draft: the piece being filled, where in it the next byte goes, and where it ends.
     piece: Ref,
     piece_at: usize,
@@ -69,6 +75,7 @@ impl Draft {
             written: 0,
             arriving,
             held: 0,
+            admitted: false,
             piece: chunk.name(),
             piece_at: offset + layout.value_at(),
             piece_end: offset + end,
@@ -98,10 +105,15 @@ impl Draft {
 
     /// Counts memory as held by the client whose value this is.
     fn hold(&mut self, bytes: usize) {
-        if self.arriving {
+        if self.arriving && !self.admitted {
             self.held += bytes;
             self.store.inner().holdings.add(bytes);
         }
+    }
+
+    /// Whether the next piece belongs to the beginning of the value, of which many clients may each hold one.
+    fn is_beginning(&self) -> bool {
+        self.written + self.piece_wanted() <= BEGINNING_BYTES
     }
 
     /// Bytes of the next piece, headers included: what is left; or, while it is on its way, at most as much as has come. So a client
@@ -120,10 +132,12 @@ impl Draft {
     /// Whether the next byte needs memory that clients may not have now, because they hold so much already.
     #[must_use]
     pub fn must_wait(&self) -> bool {
-        self.arriving
-            && self.piece_at == self.piece_end
-            && self.remaining() > 0
-            && !self.store.inner().may_hold(self.piece_wanted())
+        let needs_piece = self.piece_at == self.piece_end && self.remaining() > 0;
+        if !self.arriving || self.admitted || !needs_piece {
+            return false;
+        }
+        let inner = self.store.inner();
+        if self.is_beginning() { !inner.may_begin(self.piece_wanted()) } else { !inner.may_hold(self.remaining()) }
     }
 
     /// Flags, wide CAS and key.
@@ -177,6 +191,11 @@ impl Draft {
     fn next_piece(&mut self, now: Now) -> Result<(), Refused> {
         if self.must_wait() {
             return Err(Refused::Later);
+        }
+        if !self.is_beginning() {
+            // From here on it is sure to get done, if only the client sends the rest.
+            self.hold(self.remaining());
+            self.admitted = true;
         }
         let inner = self.store.inner();
         let order = order_for(&inner.arena, self.piece_wanted());

@@ -153,6 +153,11 @@ impl Inner {
         self.holdings.has_room(bytes, self.pool.limit_bytes() / HELD_PART)
     }
 
+    /// The same for the beginning of a value that arrives: of half of that, so that there is room to finish what was begun.
+    pub fn may_begin(&self, bytes: usize) -> bool {
+        self.holdings.has_room(bytes, self.pool.limit_bytes() / HELD_PART / 2)
+    }
+
     /// Whether an item's time is over.
     #[inline]
     pub fn expired(exptime: Exptime, now: Now) -> bool {

@@ -272,7 +272,7 @@ impl Store {
     }
 
     /// The same for a value that a client has announced and not yet sent: memory is taken as it arrives, and counts as held by
-    /// clients. Ask [`Store::may_hold`] before.
+    /// clients. Ask [`Store::may_begin`] before.
     ///
     /// # Errors
     /// [`Refused::TooLarge`] or [`Refused::NoMemory`].
@@ -285,6 +285,19 @@ impl Store {
     #[must_use]
     pub fn may_hold(&self, bytes: usize) -> bool {
         self.inner().may_hold(bytes)
+    }
+
+    /// Whether an item is within the item size limit.
+    #[must_use]
+    pub fn fits(&self, key_len: usize, value_len: usize, flags: u32) -> bool {
+        let inner = self.inner();
+        classes::account_size(key_len, value_len, flags != 0, inner.cas) <= inner.item_size_max
+    }
+
+    /// Whether a value that arrives in pieces may be begun, which takes up to `bytes` at first.
+    #[must_use]
+    pub fn may_begin(&self, bytes: usize) -> bool {
+        self.inner().may_begin(bytes)
     }
 
     /// Bytes of item memory that clients hold.
