@@ -1,5 +1,6 @@
-//! Many conversations over one small store in one thread, cut anywhere, with a clock that jumps and background work in
-//! between: all of it follows from one seed.
+//! Many conversations over one small store in one thread, cut anywhere, with a clock that jumps and background work
+//! in between: all of it follows
+//! from one seed.
 //!
 //! A model knows what was ever sent to every key. A value that is read must be one of these, whole and of its own key; it may be missing
 //! (evicted, expired, flushed). Answers come in the order of the requests. The store's own invariants
@@ -280,7 +281,9 @@ impl World {
     fn step(&mut self) {
         let number = self.random.below(CONNS);
         match self.random.below(100) {
-            0..25 => self.write(number),
+            0..25 => {
+                self.write(number);
+            }
             25..65 => self.arrive(number),
             65..96 => self.take(number),
             96..98 => self.store.maintain(self.now),

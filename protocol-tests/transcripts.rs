@@ -5,8 +5,11 @@
 //! is missing and writes it into the files. Each conversation starts without items: on a server of its own when it changes
 //! settings or lets time pass, else on a shared one after `flush_all`.
 
+#[path = "support/in_process.rs"]
+mod in_process;
 mod support;
 
+use in_process::InProcess;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
     if record {
         return record_all(&transcripts);
     }
-    let mut totals = Totals::default();
+    let mut totals = in_process(&transcripts);
     for binary in [Some(server::memhold()), server::memcached()].into_iter().flatten() {
         totals.add(run_against(&binary, &transcripts));
     }
@@ -51,6 +54,106 @@ impl Totals {
     }
 }
 
+/// How the bytes of an exchange arrive.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// In one piece.
+    Whole,
+    /// One by one.
+    EachByte,
+    /// In two pieces, cut here; counted over all exchanges of the conversation.
+    At(usize),
+}
+
+/// Bytes at both ends of an exchange at which it is cut; what lies between is one long value or line.
+const CUT_BYTES: usize = 400;
+
+/// All conversations with the library itself: whole, byte by byte, and cut in two at every place.
+fn in_process(transcripts: &[Transcript]) -> Totals {
+    let mut totals = Totals::default();
+    for file in transcripts {
+        for conversation in &file.conversations {
+            if let Some(reason) = conversation.not_memhold.as_ref().or(conversation.needs_socket.as_ref()) {
+                println!("left out in process: {}:{}: {}: {reason}", file.name, conversation.line, conversation.title);
+                continue;
+            }
+            let places = match hold(conversation, Cut::Whole) {
+                Ok(places) => places,
+                Err((line, reason)) => {
+                    println!("FAILED in process\n{}:{line}: {}\n{reason}\n", file.name, conversation.title);
+                    totals.failed += 1;
+                    continue;
+                }
+            };
+            let cuts = std::iter::once(Cut::EachByte).chain(places.into_iter().map(Cut::At));
+            let failure = if conversation.in_one_read { None } else { first_failure(conversation, cuts) };
+            match failure {
+                None => totals.passed += 1,
+                Some((cut, (line, reason))) => {
+                    println!(
+                        "FAILED in process, cut {cut:?}\n{}:{line}: {}\n{reason}\n",
+                        file.name, conversation.title
+                    );
+                    totals.failed += 1;
+                }
+            }
+        }
+    }
+    println!("in process: {} conversations passed, {} failed", totals.passed, totals.failed);
+    totals
+}
+
+fn first_failure(conversation: &Conversation, cuts: impl Iterator<Item = Cut>) -> Option<(Cut, Failure)> {
+    cuts.map(|cut| (cut, hold(conversation, cut))).find_map(|(cut, held)| held.err().map(|failure| (cut, failure)))
+}
+
+/// Holds one conversation with a server of its own. Returns the places at which it can be cut.
+fn hold(conversation: &Conversation, cut: Cut) -> Result<Vec<usize>, Failure> {
+    let mut server = InProcess::start(conversation.server.as_deref().unwrap_or_default());
+    let mut names = Names::new();
+    let mut places = Vec::new();
+    let mut begun = 0;
+    for step in &conversation.steps {
+        let exchange = match step {
+            Step::Advance(seconds) => {
+                server.advance(*seconds);
+                continue;
+            }
+            Step::Exchange(exchange) => exchange,
+        };
+        if server.closed {
+            server.reconnect();
+        }
+        let bytes = transcript::spelled(&exchange.send, &names);
+        match cut {
+            Cut::EachByte => bytes.iter().for_each(|byte| server.feed(&[*byte])),
+            Cut::At(at) if (begun + 1..begun + bytes.len()).contains(&at) => {
+                let (start, rest) = bytes.split_at(at - begun);
+                server.feed(start);
+                server.feed(rest);
+            }
+            _ => server.feed(&bytes),
+        }
+        let inner = |at: &usize| *at > CUT_BYTES && at + CUT_BYTES < bytes.len();
+        places.extend((1..bytes.len()).filter(|at| !inner(at)).map(|at| begun + at));
+        begun += bytes.len();
+        let got = std::mem::take(&mut server.received);
+        if transcript::compare(&exchange.expect, &got, &mut names) != Agreement::Whole(got.len()) {
+            return Err((exchange.lines.0, difference(exchange, &exchange.expect, &got)));
+        }
+        if server.closed != exchange.closes {
+            return Err((exchange.lines.0, format!("  the server has closed the connection: {}", server.closed)));
+        }
+    }
+    if !server.closed && !conversation.ends_silent {
+        server.feed(b"mn\r\n");
+        if server.received != b"MN\r\n" {
+            return Err((conversation.line, format!("  at the end mn is answered {}", escaped(&server.received))));
+        }
+    }
+    Ok(places)
+}
+
 /// One conversation and the file it is from.
 type Task<'a> = (&'a Transcript, &'a Conversation);
 
@@ -62,7 +165,7 @@ fn run_against(binary: &Path, transcripts: &[Transcript]) -> Totals {
     let tasks: Vec<Task> = transcripts
         .iter()
         .flat_map(|file| file.conversations.iter().map(move |conversation| (file, conversation)))
-        .filter(|(_, conversation)| !(peer.old && conversation.not_18))
+        .filter(|(_, conversation)| if peer.old { !conversation.not_18 } else { conversation.not_memhold.is_none() })
         .collect();
     let (own, sharing): (Vec<Task>, Vec<Task>) =
         tasks.into_iter().partition(|(_, each)| each.server.is_some() || each.moves_clock());

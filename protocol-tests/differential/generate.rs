@@ -323,7 +323,12 @@ fn meta_delete(random: &mut Random, ids: &Ids) -> Command {
             ("q q", "CLIENT_ERROR duplicate flag"),
             ("z", "CLIENT_ERROR invalid flag"),
             ("Fx", FORMAT),
-        ][random.below(5)];
+            // The last of several is named, but a duplicate or unknown flag ends the search (section 5.1, checks 5 to 7).
+            ("Cx Dx", "CLIENT_ERROR invalid numeric delta value"),
+            ("Dx Fx T", "CLIENT_ERROR bad token in command line format"),
+            ("Cx q q Fx", "CLIENT_ERROR duplicate flag"),
+            ("z Fx", "CLIENT_ERROR invalid flag"),
+        ][random.below(9)];
         return ruled(format!("md {} {flag}", random.pick(&KEYS)), Rule::says(now, EITHER));
     }
     let mut flags = Flags::default();
@@ -383,10 +388,15 @@ fn administration(random: &mut Random) -> Command {
     let line = random.pick(&[
         "version",
         "verbosity 0",
+        "verbosity 0 noreply",
         "verbosity abc",
         "stats bogus",
         "stats detail",
         "stats detail bogus",
+        "stats detail on",
+        "stats detail dump",
+        "stats detail off",
+        "stats reset",
         "stats sizes",
         "stats cachedump 1",
         "stats cachedump a b",
@@ -407,6 +417,8 @@ fn administration(random: &mut Random) -> Command {
         "slabs automove",
         "slabs automove 3",
         "slabs automove abc",
+        "slabs automove 0",
+        "slabs automove 1 noreply",
         "cache_memlimit",
         "cache_memlimit abc",
         "cache_memlimit 7",
@@ -414,6 +426,8 @@ fn administration(random: &mut Random) -> Command {
         "misbehave",
         "extstore",
         "flush_all abc",
+        "flush_all abc noreply",
+        "flush_all noreply noreply",
         "stats reset",
         "stats extstore",
     ]);
@@ -496,9 +510,12 @@ fn alone(random: &mut Random) -> Command {
 
 /// Everything else that is wrong.
 fn wrong(random: &mut Random) -> Command {
-    match random.below(16) {
+    match random.below(17) {
+        // Words beyond the needed ones are ignored since 1.6.40, numbers are strict since 1.6.45.
+        16 if random.chance(50) => ruled("verbosity 0 1 2".to_owned(), Rule::says("OK", "ERROR")),
+        16 => ruled("verbosity 5000000000".to_owned(), Rule::says(FORMAT, "OK")),
         0 => plain(random.pick(&["bogus", "ms k", "me"]).to_owned()),
-        1 => ruled("bogus noreply".to_owned(), Rule::says("", "ERROR")),
+        1 => ruled(random.pick(&["bogus noreply", "noreply"]).to_owned(), Rule::says("", "ERROR")),
         2 => ruled(" get never".to_owned(), Rule::Refuses("ERROR")),
         3 => ruled("mg a !".to_owned(), Rule::says(FORMAT, "CLIENT_ERROR invalid flag")),
         4 => ruled(

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         "differential: {} commands in {seconds:.1} s, {} closed connections, {} explained by section 17, {} differences (seed {seed})",
         run.done, run.closed, run.cases.explained, run.differences
     );
+    println!("{} commands, {} differences", run.done, run.differences);
     if run.differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -29,6 +29,12 @@ pub struct Conversation {
     pub not_18: bool,
     /// `@ end`: the connection is left in a state in which it answers nothing more.
     pub ends_silent: bool,
+    /// `@ not memhold: <reason>`: it is not built yet.
+    pub not_memhold: Option<String>,
+    /// `@ socket: <reason>`: it shows what only the process with its sockets has.
+    pub needs_socket: Option<String>,
+    /// `@ in one read: <reason>`: not to be cut.
+    pub in_one_read: bool,
     /// What is done, in order.
     pub steps: Vec<Step>,
 }
@@ -125,6 +131,9 @@ fn read(folder: &Path, path: PathBuf) -> Transcript {
                 server: None,
                 not_18: false,
                 ends_silent: false,
+                not_memhold: None,
+                needs_socket: None,
+                in_one_read: false,
                 steps: Vec::new(),
             });
         }
@@ -189,6 +198,12 @@ fn add_directive(conversation: &mut Conversation, number: usize, directive: &str
         exchange.lines.1 = number;
     } else if directive == "end" {
         conversation.ends_silent = true;
+    } else if let Some(reason) = directive.strip_prefix("socket: ") {
+        conversation.needs_socket = Some(reason.to_owned());
+    } else if let Some(reason) = directive.strip_prefix("not memhold: ") {
+        conversation.not_memhold = Some(reason.to_owned());
+    } else if directive.starts_with("in one read: ") {
+        conversation.in_one_read = true;
     } else if directive.starts_with("not 1.6.18: ") {
         conversation.not_18 = true;
     } else if let Some(flags) = directive.strip_prefix("server") {
