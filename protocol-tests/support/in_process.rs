@@ -93,7 +93,8 @@ impl InProcess {
             collect(&mut out, &mut self.received);
             match progress.next {
                 Next::Read => break,
-                Next::Again => {}
+                // All pinned values have been collected, so there is nothing to wait for later.
+                Next::Again | Next::Later => {}
                 Next::Close | Next::Shutdown { .. } => self.closed = true,
             }
         }
@@ -107,7 +108,7 @@ impl InProcess {
 fn collect(out: &mut Output, received: &mut Vec<u8>) {
     while !out.is_empty() {
         let mut slices = [IoSlice::new(b""); 8];
-        let used = out.slices(&mut slices);
+        let used = out.slices(&mut slices, usize::MAX);
         let sent = slices[..used].iter().map(|slice| slice.len()).sum::<usize>().min(10_000);
         let mut left = sent;
         for slice in &slices[..used] {
