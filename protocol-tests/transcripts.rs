@@ -61,12 +61,16 @@ enum Cut {
     Whole,
     /// One by one.
     EachByte,
-    /// In two pieces, cut here; counted over all exchanges of the conversation.
+    /// In two pieces: the first of so many bytes, in each exchange that has as many and more.
     At(usize),
+    /// In two pieces: the second of so many bytes.
+    Before(usize),
 }
 
-/// Bytes at both ends of an exchange at which it is cut; what lies between is one long value or line.
-const CUT_BYTES: usize = 400;
+/// Bytes at both ends of an exchange between which it is cut everywhere; what lies between is one long value or line.
+const CUT_BYTES: usize = 300;
+/// The same where values of megabytes go back and forth each time.
+const CUT_BYTES_OF_LONG: usize = 60;
 
 /// All conversations with the library itself: whole, byte by byte, and cut in two at every place.
 fn in_process(transcripts: &[Transcript]) -> Totals {
@@ -77,15 +81,18 @@ fn in_process(transcripts: &[Transcript]) -> Totals {
                 println!("left out in process: {}:{}: {}: {reason}", file.name, conversation.line, conversation.title);
                 continue;
             }
-            let places = match hold(conversation, Cut::Whole) {
-                Ok(places) => places,
+            let longest = match hold(conversation, Cut::Whole) {
+                Ok(longest) => longest,
                 Err((line, reason)) => {
                     println!("FAILED in process\n{}:{line}: {}\n{reason}\n", file.name, conversation.title);
                     totals.failed += 1;
                     continue;
                 }
             };
-            let cuts = std::iter::once(Cut::EachByte).chain(places.into_iter().map(Cut::At));
+            // Every place of what is not long; else those near both ends.
+            let most = if longest > 100_000 { CUT_BYTES_OF_LONG } else { CUT_BYTES };
+            let from_the_end = if longest > most { 1..most } else { 0..0 };
+            let cuts = (1..longest.min(most)).map(Cut::At).chain(from_the_end.map(Cut::Before)).chain([Cut::EachByte]);
             let failure = if conversation.in_one_read { None } else { first_failure(conversation, cuts) };
             match failure {
                 None => totals.passed += 1,
@@ -107,12 +114,11 @@ fn first_failure(conversation: &Conversation, cuts: impl Iterator<Item = Cut>) -
     cuts.map(|cut| (cut, hold(conversation, cut))).find_map(|(cut, held)| held.err().map(|failure| (cut, failure)))
 }
 
-/// Holds one conversation with a server of its own. Returns the places at which it can be cut.
-fn hold(conversation: &Conversation, cut: Cut) -> Result<Vec<usize>, Failure> {
+/// Holds one conversation with a server of its own. Returns the length of the longest exchange.
+fn hold(conversation: &Conversation, cut: Cut) -> Result<usize, Failure> {
     let mut server = InProcess::start(conversation.server.as_deref().unwrap_or_default());
     let mut names = Names::new();
-    let mut places = Vec::new();
-    let mut begun = 0;
+    let mut longest = 0;
     for step in &conversation.steps {
         let exchange = match step {
             Step::Advance(seconds) => {
@@ -125,18 +131,18 @@ fn hold(conversation: &Conversation, cut: Cut) -> Result<Vec<usize>, Failure> {
             server.reconnect();
         }
         let bytes = transcript::spelled(&exchange.send, &names);
+        longest = longest.max(bytes.len());
+        let halves = |server: &mut InProcess, at: usize| {
+            let (start, rest) = bytes.split_at(at.min(bytes.len()));
+            server.feed(start);
+            server.feed(rest);
+        };
         match cut {
+            Cut::Whole => server.feed(&bytes),
             Cut::EachByte => bytes.iter().for_each(|byte| server.feed(&[*byte])),
-            Cut::At(at) if (begun + 1..begun + bytes.len()).contains(&at) => {
-                let (start, rest) = bytes.split_at(at - begun);
-                server.feed(start);
-                server.feed(rest);
-            }
-            _ => server.feed(&bytes),
+            Cut::At(at) => halves(&mut server, at),
+            Cut::Before(at) => halves(&mut server, bytes.len().saturating_sub(at)),
         }
-        let inner = |at: &usize| *at > CUT_BYTES && at + CUT_BYTES < bytes.len();
-        places.extend((1..bytes.len()).filter(|at| !inner(at)).map(|at| begun + at));
-        begun += bytes.len();
         let got = std::mem::take(&mut server.received);
         if transcript::compare(&exchange.expect, &got, &mut names) != Agreement::Whole(got.len()) {
             return Err((exchange.lines.0, difference(exchange, &exchange.expect, &got)));
@@ -151,7 +157,7 @@ fn hold(conversation: &Conversation, cut: Cut) -> Result<Vec<usize>, Failure> {
             return Err((conversation.line, format!("  at the end mn is answered {}", escaped(&server.received))));
         }
     }
-    Ok(places)
+    Ok(longest)
 }
 
 /// One conversation and the file it is from.

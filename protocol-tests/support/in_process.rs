@@ -93,6 +93,7 @@ impl InProcess {
             collect(&mut out, &mut self.received);
             match progress.next {
                 Next::Read => break,
+                // All pinned values have been collected, so there is nothing to wait for later.
                 Next::Again | Next::Later => {}
                 Next::Close | Next::Shutdown { .. } => self.closed = true,
             }
