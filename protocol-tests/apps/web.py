@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -26,6 +27,7 @@ class WebServer:
             env={**os.environ, **(environment or {})},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
@@ -37,7 +39,8 @@ class WebServer:
         raise RuntimeError(f"{command} does not come up")
 
     def stop(self):
-        self.process.terminate()
+        # The whole group: PHP's own server leaves its workers behind when only the first process is told.
+        os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait(20)
 
 

@@ -306,8 +306,11 @@ fn meta_get(random: &mut Random) -> Command {
     if random.chance(12) {
         time_flag(&mut flags, random, "N");
     }
-    if random.chance(10) {
-        flags.word(&format!("R{}", random.pick(&["30", "200", "3000000"])));
+    // Far from the times in use, since the two clocks tick apart. Not beside a negative time, after which the seconds left
+    // are a huge number in memcached (section 19).
+    let over = flags.words.iter().any(|(word, _)| word == "T-1" || word == "N-1");
+    if !over && random.chance(10) {
+        flags.word(&format!("R{}", random.pick(&["5", "200", "3000000"])));
     }
     let (key, base64) = meta_key(random);
     flags.word_if(base64, "b".to_owned());

@@ -70,7 +70,8 @@ impl Side {
 
     /// Reads until `count` fences were answered or the connection ends; gives what was said before each.
     fn replies(&mut self, count: usize) -> Vec<Vec<u8>> {
-        self.link.read_until(|bytes| fences(bytes).count() >= count);
+        // Only an answer that ends in a fence is looked through: some are tens of megabytes.
+        self.link.read_until(|bytes| bytes.ends_with(FENCE_ANSWER) && fences(bytes).count() >= count);
         let bytes = self.link.take();
         let mut from = 0;
         let mut parts: Vec<Vec<u8>> = Vec::with_capacity(count);
@@ -112,7 +113,7 @@ impl Run {
     fn new(ours: &Path, theirs: &Path, seed: u64) -> Run {
         // Without the background threads memcached never holds an item while we increment it, which would change the padding.
         let quiet = ["-o", "no_lru_maintainer,no_lru_crawler", "-m", "512"];
-        let ours = Side::start(ours, if ours == theirs { &quiet } else { &["-m", "512"] });
+        let ours = Side::start(ours, if ours == theirs { &quiet } else { &["-m", "512", "-f", "1.25"] });
         let theirs = Side::start(theirs, &quiet);
         println!("differential: {} beside {}", ours.version, theirs.version);
         Run {
