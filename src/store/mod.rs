@@ -41,9 +41,9 @@ mod walk;
 pub use draft::Draft;
 pub use entry::{Entry, Pinned, Value};
 pub use index::KeyHash;
-pub use restart::{Kept, Recovery};
 pub use memory::Trouble;
 pub use memory::superblock::BootId;
+pub use restart::{Kept, Recovery};
 pub use tally::{ClassStats, Totals};
 pub use walk::Cursor;
 

@@ -110,7 +110,12 @@ pub fn sound(chunk: Chunk<'_>, size: usize) -> Option<Layout> {
 }
 
 /// Calls `visit` for each large item that begins in a page and whose pieces are all there, and `broken` for those that claim to be one.
-pub fn each_large<'a>(arena: &'a Arena, page: u32, mut visit: impl FnMut(Chunk<'a>), mut broken: impl FnMut(Chunk<'a>)) {
+pub fn each_large<'a>(
+    arena: &'a Arena,
+    page: u32,
+    mut visit: impl FnMut(Chunk<'a>),
+    mut broken: impl FnMut(Chunk<'a>),
+) {
     let marks = arena.heads(page);
     for block in (0..64).filter(|block| marks >> block & 1 == 1) {
         let chunk = Chunk::at(arena, arena.page_offset(page) + block * block_size(arena));
@@ -298,7 +303,8 @@ impl Inner {
     /// Tells the pool which pages are in use. Of the others it gets those that there is memory for.
     fn count_pages(&self, touched: u32) {
         let backed = self.arena.pages_backed();
-        let (used, free): (Vec<u32>, Vec<u32>) = (0..touched).partition(|&page| self.arena.geometry(page).chunk_size != 0);
+        let (used, free): (Vec<u32>, Vec<u32>) =
+            (0..touched).partition(|&page| self.arena.geometry(page).chunk_size != 0);
         let (free, beyond): (Vec<u32>, Vec<u32>) = free.into_iter().partition(|&page| page < backed);
         beyond.into_iter().for_each(|page| self.arena.give_back_page(page));
         self.pool.restore(touched, u32::try_from(used.len()).unwrap_or(u32::MAX), free);

@@ -15,8 +15,8 @@
 //! The range is private memory ([`Arena::reserve`]), or its beginning is the memory of a file ([`Arena::open`]), offset by offset: then
 //! the next process finds what this one left, and the file has its blocks before the first item comes.
 
-use super::superblock::{BootId, Condition, Found, SUPERBLOCK, Superblock};
 use super::Stable;
+use super::superblock::{BootId, Condition, Found, SUPERBLOCK, Superblock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::files;
 use crate::sys::memory::{HUGE_PAGE, Mapping};
@@ -207,7 +207,8 @@ impl Arena {
     /// [`Trouble::Differs`] when the memory is more than its references reach; [`Trouble::NoRoom`].
     pub fn open(file: File, superblock: &Superblock, memory_bytes: u64) -> Result<Arena, Trouble> {
         let wanted = pages_for(memory_bytes, superblock.page_shift);
-        let reach = usize::try_from(superblock.range).ok().and_then(|range| Plan::of(range, superblock.page_shift).ok());
+        let reach =
+            usize::try_from(superblock.range).ok().and_then(|range| Plan::of(range, superblock.page_shift).ok());
         if reach.is_none_or(|plan| wanted > plan.pages_max) {
             return Err(Trouble::Differs(format!("references of {} bytes", 1 << superblock.granule_shift)));
         }
@@ -254,6 +255,11 @@ impl Arena {
     #[must_use]
     pub fn pages_present(&self) -> u32 {
         self.pages_present
+    }
+
+    /// Says how many pages were ever used, so that nobody looks for more.
+    pub(in crate::store) fn set_pages_present(&mut self, pages: u32) {
+        self.pages_present = pages;
     }
 
     /// How many pages, from the first on, there is memory for.
@@ -355,11 +361,14 @@ impl Arena {
     #[must_use]
     pub(in crate::store) fn checksum(&self, page: u32) -> u64 {
         let Geometry { chunk_size, carved } = self.geometry(page);
-        let len = if chunk_size == LARGE_PAGE { self.page_size() as u64 } else { u64::from(chunk_size) * u64::from(carved) };
+        let len =
+            if chunk_size == LARGE_PAGE { self.page_size() as u64 } else { u64::from(chunk_size) * u64::from(carved) };
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(self.page_size());
-        let seed = (u64::from(chunk_size) << 32 | u64::from(carved)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.heads(page);
+        let seed =
+            (u64::from(chunk_size) << 32 | u64::from(carved)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.heads(page);
         // SAFETY: inside the mapping, since page and length are; the caller says that nobody writes meanwhile.
-        let bytes = unsafe { std::slice::from_raw_parts(self.mapping.base().as_ptr().add(self.page_offset(page)), len) };
+        let bytes =
+            unsafe { std::slice::from_raw_parts(self.mapping.base().as_ptr().add(self.page_offset(page)), len) };
         xxh3_64_with_seed(bytes, seed)
     }
 

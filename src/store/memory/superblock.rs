@@ -281,7 +281,7 @@ impl Arena {
     pub fn note_flush(&self, sequence: u64, second: u32, fired: bool) {
         let word = self.word64(FLUSH_AT);
         let before = word.load(Ordering::Relaxed);
-        let generation = (before & 0xffff) + u64::from(fired) & 0xffff;
+        let generation = (before + u64::from(fired)) & 0xffff;
         if super::alive() {
             word.store(sequence.max(before >> 16) << 16 | generation, Ordering::Release);
             self.word64(FLUSHED_AT).store(u64::from(second), Ordering::Release);

@@ -100,8 +100,7 @@ impl Store {
         let scanned = inner.scan(threads);
         let lost = if closed { inner.arena.items_when_closed().saturating_sub(scanned.items) } else { scanned.unsound };
         let birth = u32::try_from(superblock.birth).unwrap_or(kept.second);
-        let recovery =
-            Recovery { made: false, closed, items: scanned.items, damaged_pages, lost_items: lost, birth };
+        let recovery = Recovery { made: false, closed, items: scanned.items, damaged_pages, lost_items: lost, birth };
         Ok((Store::over(inner), recovery))
     }
 
@@ -183,7 +182,8 @@ impl Store {
     /// # Errors
     /// When other handles exist, or the configuration has other sizes than the arena was made with.
     pub fn rebuilt(self, config: &Config) -> Result<Store, String> {
-        let inner = Store::into_inner(self)?;
+        let mut inner = Store::into_inner(self)?;
+        inner.arena.set_pages_present(inner.pool.touched());
         let rebuilt = Inner::with_arena(config, Classes::new(config), inner.arena)?;
         if let Some(size) = rebuilt.unknown_size() {
             return Err(format!("the arena has chunks of {size} bytes, the slab classes do not"));

@@ -266,7 +266,9 @@ fn no_flipped_bit_of_a_closed_arena_changes_a_value() {
                 let mut missing = 0;
                 for number in 0..count {
                     match get(&store, &number.to_be_bytes(), NOW) {
-                        Some(value) => assert!(value == value_of(number), "byte {byte}: {number} has a value nobody stored"),
+                        Some(value) => {
+                            assert!(value == value_of(number), "byte {byte}: {number} has a value nobody stored")
+                        }
                         None => missing += u64::from(present[number as usize]),
                     }
                 }
