@@ -1,7 +1,7 @@
 //! The index: from a key's hash to the item's [`Ref`], in 64-byte buckets.
 //!
-//! A bucket is eight words: three of tags (ten 16-bit lanes, a lane that counts entries living elsewhere, a spare one), five of
-//! handles (ten 32-bit references). [`GROUPS`] buckets make a *plane*, 8 to 16 planes a *segment*. Hash bits choose
+//! A bucket is eight words: three of tags (ten 16-bit lanes, one that counts its entries in alternates, one that counts those in
+//! the stash), five of handles (ten 32-bit references). [`GROUPS`] buckets make a *plane*, 8 to 16 planes a *segment*. Hash bits choose
 //! segment, group and tag; the plane is `tag * planes / 2^15`, so that a segment can be given one more plane by
 //! looking at the tags alone. When all segments have 16 planes each is split into two of 8 (linear hashing);
 //! only that step needs the keys. The index grows by one step of one segment at a time, so it is never there twice and
@@ -51,6 +51,9 @@ const FIRST_ROUND: u32 = 0;
 const FILL: (u64, u64) = (800, 870);
 /// The same for splitting, which takes no memory and only prepares the next phase.
 const FILL_SPLIT: (u64, u64) = (700, 800);
+/// Where the third word of tags keeps the count of a bucket's entries in alternates, and of those in the stash.
+const AWAY_SHIFT: u32 = 32;
+const STASHED_SHIFT: u32 = 48;
 /// Stripe counts are added up in steps of this many entries.
 const COUNT_STEP: u32 = 32;
 
@@ -127,12 +130,12 @@ impl Growth {
     }
 }
 
-/// Where a key belongs.
+/// Where a key belongs. Numbers of 32 bits, since a batch of them should be small, and there are fewer buckets than names of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    stripe: usize,
-    home: usize,
-    alternate: usize,
+    stripe: u32,
+    home: u32,
+    alternate: u32,
     /// 15 bits, not 0, shifted left by one; the lowest bit says "lives in its alternate".
     tag: u16,
 }
@@ -185,6 +188,31 @@ fn wait_for(word: &AtomicU32) {
             spin_hint(turns);
             turns = turns.wrapping_add(1);
         }
+    }
+}
+
+/// A key's hash and where the key belonged when it was looked for: found once, used to prefetch, to guess and to lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot {
+    /// The hash.
+    pub hash: KeyHash,
+    place: Place,
+    /// The growth state (packed) at which that was so.
+    growth: u64,
+}
+
+impl Place {
+    #[inline(always)]
+    const fn home(&self) -> usize {
+        self.home as usize
+    }
+    #[inline(always)]
+    const fn alternate(&self) -> usize {
+        self.alternate as usize
+    }
+    #[inline(always)]
+    const fn stripe(&self) -> usize {
+        self.stripe as usize
     }
 }
 
@@ -245,20 +273,32 @@ impl Index {
         let beyond = if plane < PLANES_MIN as usize { 0 } else { segments * PLANES_MIN as usize - PLANES_MIN as usize };
         let first = (segment * PLANES_MIN as usize + plane + beyond) * GROUPS;
         Place {
-            stripe: segment * LOCK_WORDS + group / OCTET * (LOCK_WORDS / STRIPES),
-            home: first + group,
-            alternate: first + alternate_group(group, tag),
+            stripe: (segment * LOCK_WORDS + group / OCTET * (LOCK_WORDS / STRIPES)) as u32,
+            home: (first + group) as u32,
+            alternate: (first + alternate_group(group, tag)) as u32,
             tag,
         }
+    }
+
+    /// Where a key belongs now.
+    #[inline(always)]
+    pub fn spot(&self, hash: KeyHash) -> Spot {
+        let growth = self.growth.load(Ordering::Acquire);
+        Spot { hash, place: Index::place(growth, hash), growth }
     }
 
     /// Locks the stripe of a key.
     #[inline(always)]
     pub fn lock(&self, hash: KeyHash) -> Locked<'_> {
-        let mut growth = self.growth.load(Ordering::Acquire);
+        self.lock_at(&self.spot(hash))
+    }
+
+    /// The same for a key whose spot is known, and may be out of date.
+    #[inline(always)]
+    pub fn lock_at(&self, spot: &Spot) -> Locked<'_> {
+        let &Spot { hash, mut place, mut growth } = spot;
         loop {
-            let place = Index::place(growth, hash);
-            self.lock_stripe(place.stripe);
+            self.lock_stripe(place.stripe());
             let locked = Locked { index: self, place, hash };
             let meanwhile = self.growth.load(Ordering::Acquire);
             if meanwhile == growth || Index::place(meanwhile, hash) == place {
@@ -266,6 +306,7 @@ impl Index {
             }
             drop(locked);
             growth = meanwhile;
+            place = Index::place(growth, hash);
         }
     }
 
@@ -283,17 +324,19 @@ impl Index {
 
     /// Starts loading a key's bucket.
     #[inline]
-    pub fn prefetch(&self, hash: KeyHash) {
-        let place = Index::place(self.growth.load(Ordering::Relaxed), hash);
-        self.buckets.prefetch(place.home * BUCKET_WORDS);
+    pub fn prefetch(&self, spot: &Spot) {
+        self.buckets.prefetch(spot.place.home() * BUCKET_WORDS);
     }
 
     /// A guess, without the lock, at what [`Locked::find`] would find: for prefetching only.
     #[inline]
-    pub fn peek(&self, hash: KeyHash) -> Option<Ref> {
-        let place = Index::place(self.growth.load(Ordering::Relaxed), hash);
-        let slot = self.matches(place.home, place.tag).next()?;
-        Some(self.handle(place.home, slot))
+    pub fn peek(&self, spot: &Spot) -> Option<Ref> {
+        let place = &spot.place;
+        let slot = self.matches(place.home(), place.tag).next();
+        if slot.is_none() && self.elsewhere(place.home()) != 0 {
+            self.buckets.prefetch(place.alternate() * BUCKET_WORDS);
+        }
+        slot.map(|slot| self.handle(place.home(), slot))
     }
 
     #[inline(always)]
@@ -327,28 +370,43 @@ impl Index {
         handles.store(cleared | u64::from(name.0) << shift, Ordering::Relaxed);
     }
 
-    /// How many entries whose home is this bucket live elsewhere.
+    /// Not 0 when entries whose home is this bucket live elsewhere: both counts at once.
     #[inline]
-    fn away(&self, bucket: usize) -> u64 {
-        self.word(bucket, 2).load(Ordering::Relaxed) >> 32 & 0xffff
+    fn elsewhere(&self, bucket: usize) -> u64 {
+        self.word(bucket, 2).load(Ordering::Relaxed) >> AWAY_SHIFT
+    }
+
+    /// How many entries whose home is this bucket are in the stash.
+    fn in_stash(&self, bucket: usize) -> u64 {
+        self.word(bucket, 2).load(Ordering::Relaxed) >> STASHED_SHIFT
     }
 
     fn add_away(&self, bucket: usize, change: i64) {
+        self.add_count(bucket, AWAY_SHIFT, change);
+    }
+
+    fn add_stashed(&self, bucket: usize, change: i64) {
+        self.add_count(bucket, STASHED_SHIFT, change);
+    }
+
+    /// Changes one of the two 16-bit counts of a bucket.
+    fn add_count(&self, bucket: usize, shift: u32, change: i64) {
         let word = self.word(bucket, 2);
-        let count = self.away(bucket).wrapping_add_signed(change);
-        debug_assert!(count < 1 << 15, "entries away from home never go below none");
-        word.store(word.load(Ordering::Relaxed) & !(0xffff << 32) | count << 32, Ordering::Relaxed);
+        let counts = word.load(Ordering::Relaxed);
+        let count = (counts >> shift & 0xffff).wrapping_add_signed(change);
+        debug_assert!(count < 1 << 15, "entries elsewhere never go below none");
+        word.store(counts & !(0xffff << shift) | count << shift, Ordering::Relaxed);
     }
 
     /// Puts an entry into the home bucket, the alternate, or by moving one other entry; false when all of that is full.
     fn put(&self, place: &Place, name: Ref) -> bool {
-        if let Some(slot) = self.matches(place.home, 0).next() {
-            self.set(place.home, slot, place.tag, name);
+        if let Some(slot) = self.matches(place.home(), 0).next() {
+            self.set(place.home(), slot, place.tag, name);
             return true;
         }
-        if let Some(slot) = self.matches(place.alternate, 0).next() {
-            self.set(place.alternate, slot, place.tag | 1, name);
-            self.add_away(place.home, 1);
+        if let Some(slot) = self.matches(place.alternate(), 0).next() {
+            self.set(place.alternate(), slot, place.tag | 1, name);
+            self.add_away(place.home(), 1);
             return true;
         }
         self.displace(place, name)
@@ -356,18 +414,18 @@ impl Index {
 
     /// Moves one entry of the full home bucket to its own other bucket and takes its slot.
     fn displace(&self, place: &Place, name: Ref) -> bool {
-        let (plane, group) = (place.home - place.home % GROUPS, place.home % GROUPS);
+        let (plane, group) = (place.home() - place.home() % GROUPS, place.home() % GROUPS);
         for slot in 0..SLOTS {
-            let lane = (self.word(place.home, slot / 4).load(Ordering::Relaxed) >> (16 * (slot % 4)) & 0xffff) as u16;
+            let lane = (self.word(place.home(), slot / 4).load(Ordering::Relaxed) >> (16 * (slot % 4)) & 0xffff) as u16;
             let other = plane + alternate_group(group, lane);
             let Some(free) = self.matches(other, 0).next() else { continue };
-            self.set(other, free, lane ^ 1, self.handle(place.home, slot));
+            self.set(other, free, lane ^ 1, self.handle(place.home(), slot));
             if lane & 1 == 0 {
-                self.add_away(place.home, 1);
+                self.add_away(place.home(), 1);
             } else {
                 self.add_away(other, -1);
             }
-            self.set(place.home, slot, place.tag, name);
+            self.set(place.home(), slot, place.tag, name);
             return true;
         }
         false
@@ -462,12 +520,13 @@ impl Index {
         }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "numbers of buckets")]
     fn put_moved(&self, plane: usize, moved: &Moved, hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash) {
         let home_group = usize::from(moved.home_group);
         let place = Place {
             stripe: 0,
-            home: plane + home_group,
-            alternate: plane + alternate_group(home_group, moved.tag),
+            home: (plane + home_group) as u32,
+            alternate: (plane + alternate_group(home_group, moved.tag)) as u32,
             tag: moved.tag,
         };
         if !self.put(&place, moved.name) {
@@ -529,7 +588,7 @@ impl Index {
     fn stash_entry(&self, place: &Place, hash: KeyHash, name: Ref) {
         lock(&self.stash).push((hash, name));
         self.stashed.fetch_add(1, Ordering::Release);
-        self.add_away(place.home, 1);
+        self.add_stashed(place.home(), 1);
     }
 
     /// Takes the segment's entries out of the stash: after the step there will be room for them.
@@ -577,34 +636,30 @@ impl Locked<'_> {
     pub fn find(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
         let (index, place) = (self.index, &self.place);
         let stable = Stable::from_guard(self);
-        for slot in index.matches(place.home, place.tag) {
-            let name = index.handle(place.home, slot);
+        for slot in index.matches(place.home(), place.tag) {
+            let name = index.handle(place.home(), slot);
             if is_it(name, stable) {
-                return Some((Slot::Bucket(place.home, slot, false), name));
+                return Some((Slot::Bucket(place.home(), slot, false), name));
             }
         }
-        if index.away(place.home) == 0 { None } else { self.find_away(is_it) }
+        if index.elsewhere(place.home()) == 0 { None } else { self.find_away(is_it) }
     }
 
     /// Entries of the bucket that live elsewhere.
-    #[cold]
     fn find_away(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
         let (index, place) = (self.index, &self.place);
         let stable = Stable::from_guard(self);
-        for slot in index.matches(place.alternate, place.tag | 1) {
-            let name = index.handle(place.alternate, slot);
+        for slot in index.matches(place.alternate(), place.tag | 1) {
+            let name = index.handle(place.alternate(), slot);
             if is_it(name, stable) {
-                return Some((Slot::Bucket(place.alternate, slot, true), name));
+                return Some((Slot::Bucket(place.alternate(), slot, true), name));
             }
         }
-        self.find_stashed(is_it)
+        if index.in_stash(place.home()) == 0 { None } else { self.find_stashed(is_it) }
     }
 
     #[cold]
     fn find_stashed(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
-        if self.index.stashed.load(Ordering::Acquire) == 0 {
-            return None;
-        }
         let stable = Stable::from_guard(self);
         let stash = lock(&self.index.stash);
         let hit = stash.iter().find(|&&(hash, name)| hash == self.hash && is_it(name, stable));
@@ -621,7 +676,7 @@ impl Locked<'_> {
         if !self.index.put(&self.place, name) {
             self.index.stash_entry(&self.place, self.hash, name);
         }
-        let entries = self.index.count_more(self.index.locks.at(self.place.stripe + 1));
+        let entries = self.index.count_more(self.index.locks.at(self.place.stripe() + 1));
         entries.is_multiple_of(8) && self.index.wants_to_grow()
     }
 
@@ -644,22 +699,22 @@ impl Locked<'_> {
             Slot::Bucket(bucket, slot, away) => {
                 self.index.set(bucket, slot, 0, Ref(0));
                 if away {
-                    self.index.add_away(self.place.home, -1);
+                    self.index.add_away(self.place.home(), -1);
                 }
             }
             Slot::Stash => {
                 lock(&self.index.stash).retain(|&(_, other)| other != name);
                 self.index.stashed.fetch_sub(1, Ordering::Release);
-                self.index.add_away(self.place.home, -1);
+                self.index.add_stashed(self.place.home(), -1);
             }
         }
-        self.index.count_less(self.index.locks.at(self.place.stripe + 1));
+        self.index.count_less(self.index.locks.at(self.place.stripe() + 1));
     }
 }
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.index.unlock_stripe(self.place.stripe);
+        self.index.unlock_stripe(self.place.stripe());
     }
 }
 
