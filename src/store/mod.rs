@@ -376,7 +376,7 @@ impl Store {
         drop(locked);
         self.finish(fate.get());
         if grow {
-            inner.index.grow(&|name, stable| inner.hash_of(name, stable));
+            inner.index.grow(inner);
             inner.pool.set_taken_elsewhere(inner.index.bytes());
         }
         result

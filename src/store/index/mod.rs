@@ -14,9 +14,15 @@
 //! An octet of groups of a segment is guarded by one spin lock, the *stripe*: home, alternate and all whom they can displace are
 //! behind the same lock. After taking it one looks again at the growth state: if it put the key elsewhere meanwhile, one starts over.
 
-use super::memory::lanes::lanes_equal;
-use super::memory::{Ref, Stable, Words32, Words64};
+mod growth;
+#[cfg(all(test, loom))]
+mod loom_tests;
+
+use crate::store::memory::lanes::lanes_equal;
+use crate::store::memory::{Ref, Stable, Words32, Words64};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, lock, spin_hint};
+pub use growth::Items;
+use growth::{Growth, Moved};
 
 /// A key's keyed hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,11 +52,6 @@ const LOCK_WORDS: usize = 16;
 const FIRST_ROUND: u32 = 4;
 #[cfg(loom)]
 const FIRST_ROUND: u32 = 0;
-/// A phase of growth begins when the buckets that it will relieve are this full (in 1/1000) and is over when they have
-/// reached the second figure. Below: wasted memory; above: more entries outside of their home.
-const FILL: (u64, u64) = (800, 870);
-/// The same for splitting, which takes no memory and only prepares the next phase.
-const FILL_SPLIT: (u64, u64) = (700, 800);
 /// Where the third word of tags keeps the count of a bucket's entries in alternates, and of those in the stash.
 const AWAY_SHIFT: u32 = 32;
 const STASHED_SHIFT: u32 = 48;
@@ -73,63 +74,6 @@ pub struct Index {
     grower: Mutex<Vec<Moved>>,
 }
 
-/// How far the index has grown: `2^round` segments, of which those before `next` have `planes + 1` planes and
-/// the others `planes`; at 16 planes, those before `next` are split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Growth {
-    round: u32,
-    planes: u32,
-    next: usize,
-}
-
-impl Growth {
-    fn pack(self) -> u64 {
-        (self.next as u64) << 16 | u64::from(self.planes) << 8 | u64::from(self.round)
-    }
-    fn unpack(word: u64) -> Growth {
-        Growth { round: (word & 0xff) as u32, planes: (word >> 8 & 0xff) as u32, next: (word >> 16) as usize }
-    }
-    fn segments(self) -> usize {
-        1 << self.round
-    }
-    /// The state after one more step.
-    fn advanced(self) -> Growth {
-        let next = self.next + 1;
-        if next < self.segments() {
-            Growth { next, ..self }
-        } else if self.planes < PLANES_MAX {
-            Growth { planes: self.planes + 1, next: 0, ..self }
-        } else {
-            Growth { round: self.round + 1, planes: PLANES_MIN, next: 0 }
-        }
-    }
-    /// Planes in use over all segments.
-    fn planes_total(self) -> u64 {
-        let base = u64::from(self.planes) * self.segments() as u64;
-        if self.planes == PLANES_MAX { base } else { base + self.next as u64 }
-    }
-    /// Segment, its planes, and the segment number that its planes beyond the eighth belong to in the next round.
-    fn segment_of(self, hash: KeyHash) -> (usize, u32) {
-        let low = usize::try_from(hash.0 & 0xffff_ffff).unwrap_or(0);
-        let segment = low & (self.segments() - 1);
-        if segment >= self.next {
-            (segment, self.planes)
-        } else if self.planes < PLANES_MAX {
-            (segment, self.planes + 1)
-        } else {
-            (low & (2 * self.segments() - 1), PLANES_MIN)
-        }
-    }
-    /// Number of the first bucket of a plane of a segment.
-    fn plane(self, segment: usize, plane: u32) -> usize {
-        let least = PLANES_MIN as usize;
-        let plane = plane as usize;
-        let number =
-            if plane < least { segment * least + plane } else { (segment + self.segments()) * least + plane - least };
-        number * GROUPS
-    }
-}
-
 /// Where a key belongs. Numbers of 32 bits, since a batch of them should be small, and there are fewer buckets than names of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
@@ -138,14 +82,6 @@ struct Place {
     alternate: u32,
     /// 15 bits, not 0, shifted left by one; the lowest bit says "lives in its alternate".
     tag: u16,
-}
-
-/// An entry on its way from one arrangement of a segment to the next.
-#[derive(Clone, Copy, Debug)]
-struct Moved {
-    tag: u16,
-    home_group: u16,
-    name: Ref,
 }
 
 /// Where a found entry is.
@@ -454,117 +390,6 @@ impl Index {
         u64::from((self.growth().planes_total() * GROUPS as u64).next_power_of_two().trailing_zeros())
     }
 
-    /// Whether the index is too full and [`Index::grow`] should be called.
-    #[inline]
-    pub fn wants_to_grow(&self) -> bool {
-        let growth = self.growth();
-        let entries = self.entries.load(Ordering::Relaxed) + growth.segments() as u64 * u64::from(COUNT_STEP) * 2;
-        let slots = growth.segments() as u64 * u64::from(growth.planes) * (GROUPS * SLOTS) as u64;
-        // Fill of the segments that still wait in this phase, in 1/1000, against the fill at which its next one is due.
-        let fill = entries * 1000 / slots;
-        let (first, last) = if growth.planes == PLANES_MAX { FILL_SPLIT } else { FILL };
-        fill > first && (fill - first) * growth.segments() as u64 >= (last - first) * growth.next as u64
-    }
-
-    /// Grows by one step unless somebody else is doing so: one segment gets a plane more, or is split. `hash_of` tells an
-    /// item's hash; it is called with the segment locked, only when splitting (or for the stash).
-    pub fn grow(&self, hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash) {
-        let Ok(mut scratch) = self.grower.try_lock() else { return };
-        let growth = self.growth();
-        let segment = growth.next;
-        if growth.planes == PLANES_MAX && growth.segments() * 2 > self.segments_max {
-            return;
-        }
-        let split = growth.planes == PLANES_MAX;
-        for stripe in 0..STRIPES {
-            self.lock_stripe(segment * LOCK_WORDS + stripe * (LOCK_WORDS / STRIPES));
-        }
-        self.gather(growth, segment, &mut scratch);
-        self.gather_stashed(growth, segment, &mut scratch);
-        let after = growth.advanced();
-        if split {
-            self.redistribute_split(growth, after, &scratch, hash_of);
-        } else {
-            for moved in scratch.iter() {
-                let plane = growth.plane(segment, plane_of(moved.tag, growth.planes + 1));
-                self.put_moved(plane, moved, hash_of);
-            }
-        }
-        scratch.clear();
-        self.growth.store(after.pack(), Ordering::Release);
-        for stripe in 0..STRIPES {
-            self.unlock_stripe(segment * LOCK_WORDS + stripe * (LOCK_WORDS / STRIPES));
-        }
-    }
-
-    /// Takes all entries out of the buckets of a segment.
-    fn gather(&self, growth: Growth, segment: usize, scratch: &mut Vec<Moved>) {
-        for plane in 0..growth.planes {
-            let first = growth.plane(segment, plane);
-            for group in 0..GROUPS {
-                let bucket = first + group;
-                for slot in 0..SLOTS {
-                    let lane =
-                        (self.word(bucket, slot / 4).load(Ordering::Relaxed) >> (16 * (slot % 4)) & 0xffff) as u16;
-                    if lane == 0 {
-                        continue;
-                    }
-                    let home = if lane & 1 == 0 { group } else { alternate_group(group, lane) };
-                    let moved = Moved { tag: lane & !1, home_group: home as u16, name: self.handle(bucket, slot) };
-                    scratch.push(moved);
-                }
-                for word in 0..BUCKET_WORDS {
-                    self.word(bucket, word).store(0, Ordering::Relaxed);
-                }
-            }
-        }
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "numbers of buckets")]
-    fn put_moved(&self, plane: usize, moved: &Moved, hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash) {
-        let home_group = usize::from(moved.home_group);
-        let place = Place {
-            stripe: 0,
-            home: (plane + home_group) as u32,
-            alternate: (plane + alternate_group(home_group, moved.tag)) as u32,
-            tag: moved.tag,
-        };
-        if !self.put(&place, moved.name) {
-            let hash = hash_of(moved.name, Stable::from_guard(self));
-            self.stash_entry(&place, hash, moved.name);
-        }
-    }
-
-    /// Splits: each entry goes where its key belongs from now on.
-    fn redistribute_split(
-        &self,
-        growth: Growth,
-        after: Growth,
-        scratch: &[Moved],
-        hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash,
-    ) {
-        let segment = growth.next;
-        let other = segment + growth.segments();
-        for moved in scratch {
-            let hash = hash_of(moved.name, Stable::from_guard(self));
-            let goes = hash.0 & 0xffff_ffff & growth.segments() as u64 != 0;
-            let target = if goes { other } else { segment };
-            if goes {
-                let stripe = usize::from(moved.home_group) / OCTET;
-                self.count_moved(segment * STRIPES + stripe, other * STRIPES + stripe);
-            }
-            // Eight planes lie where the next round has them, whichever round counts.
-            let plane = after.plane(target, plane_of(moved.tag, PLANES_MIN));
-            self.put_moved(plane, moved, hash_of);
-        }
-    }
-
-    /// One entry less in one stripe, one more in another.
-    fn count_moved(&self, source: usize, target: usize) {
-        self.count_less(self.stripe_count(source));
-        self.count_more(self.stripe_count(target));
-    }
-
     /// Counts a new entry of a locked stripe; returns how many it has.
     fn count_more(&self, count: &AtomicU32) -> u32 {
         let entries = count.load(Ordering::Relaxed) + 1;
@@ -589,21 +414,6 @@ impl Index {
         lock(&self.stash).push((hash, name));
         self.stashed.fetch_add(1, Ordering::Release);
         self.add_stashed(place.home(), 1);
-    }
-
-    /// Takes the segment's entries out of the stash: after the step there will be room for them.
-    fn gather_stashed(&self, growth: Growth, segment: usize, scratch: &mut Vec<Moved>) {
-        if self.stashed.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        lock(&self.stash).retain(|&(hash, name)| {
-            let ours = usize::try_from(hash.0 & 0xffff_ffff).unwrap_or(0) & (growth.segments() - 1) == segment;
-            if ours {
-                self.stashed.fetch_sub(1, Ordering::Release);
-                scratch.push(Moved { tag: tag_of(hash), home_group: group_of(hash) as u16, name });
-            }
-            !ours
-        });
     }
 
     /// Calls `visit` with every entry's name; for checks and scans, with nobody changing the index.
@@ -732,71 +542,5 @@ impl Iterator for SlotSet {
         let slot = self.0.trailing_zeros() as usize;
         self.0 &= self.0 - 1;
         Some(slot)
-    }
-}
-
-/// Every interleaving of small stories about stripes and growth, for the model checker.
-#[cfg(loom)]
-#[cfg(test)]
-mod loom_tests {
-    use super::*;
-    use crate::sync::Arc;
-    use loom::thread;
-
-    /// A hash in group `group` with tag `tag`; the segment bits are `low`.
-    fn hash(low: u64, group: u64, tag: u64) -> KeyHash {
-        KeyHash(low | group << 40 | tag << 49)
-    }
-
-    #[test]
-    fn loom_a_stripe_is_held_by_one_thread() {
-        loom::model(|| {
-            let index = Arc::new(Index::new(1).expect("memory"));
-            let other = Arc::clone(&index);
-            let thread = thread::spawn(move || {
-                let locked = other.lock(hash(0, 1, 7));
-                if locked.find(|_, _| true).is_none() {
-                    locked.insert(Ref(1));
-                }
-            });
-            let locked = index.lock(hash(0, 1, 7));
-            if locked.find(|_, _| true).is_none() {
-                locked.insert(Ref(2));
-            }
-            drop(locked);
-            thread.join().expect("no panic");
-            assert_eq!(index.entry_count(), 1, "only one of them found the key missing");
-        });
-    }
-
-    #[test]
-    fn loom_growth_never_hides_an_entry() {
-        loom::model(|| {
-            let index = Arc::new(Index::new(1).expect("memory"));
-            index.lock(hash(1, 3, 9)).insert(Ref(5));
-            let other = Arc::clone(&index);
-            let thread = thread::spawn(move || {
-                // One more plane, then the split.
-                other.grow(&|_, _| hash(1, 3, 9));
-                other.grow(&|_, _| hash(1, 3, 9));
-            });
-            let found = index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some();
-            assert!(found, "an entry is found before, during and after a step");
-            thread.join().expect("no panic");
-            assert!(index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some());
-        });
-    }
-
-    #[test]
-    fn loom_an_insert_meets_growth() {
-        loom::model(|| {
-            let index = Arc::new(Index::new(1).expect("memory"));
-            let other = Arc::clone(&index);
-            let thread = thread::spawn(move || other.grow(&|_, _| hash(1, 3, 9)));
-            index.lock(hash(1, 3, 9)).insert(Ref(5));
-            thread.join().expect("no panic");
-            assert!(index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some(), "wherever it was put");
-            assert_eq!(index.entry_count(), 1);
-        });
     }
 }
