@@ -331,6 +331,18 @@ fn u_becomes_that_user() {
     assert!(groups.split_whitespace().nth(1).is_none(), "supplementary groups are dropped: {groups}");
 }
 
+#[test]
+fn system_calls_are_filtered_unless_that_is_switched_off() {
+    let filters = |flags: &[&str]| {
+        let server = Started::on_loopback(flags);
+        let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")).unwrap_or_default();
+        line.trim().parse::<u32>().expect("the kernel counts filters")
+    };
+    let unfiltered = filters(&["-o", "no_drop_privileges"]);
+    assert_eq!([filters(&[]), filters(&["-o", "drop_privileges"])], [unfiltered + 2; 2]);
+}
+
 // --- limits ------------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -19,9 +19,8 @@ pub fn listen_inherited(
     sockets: impl IntoIterator<Item = OwnedFd>,
     protocol: BindingProtocol,
 ) -> Result<Vec<Listener>, ListenError> {
-    let take = |(number, socket): (usize, OwnedFd)| {
-        take(socket, protocol).map_err(|why| ListenError::inherited(number, &why))
-    };
+    let take =
+        |(number, socket): (usize, OwnedFd)| take(socket, protocol).map_err(|why| ListenError::inherited(number, &why));
     sockets.into_iter().enumerate().map(take).collect()
 }
 

@@ -28,7 +28,7 @@ fn forms(sub: &Sub) -> Vec<String> {
         Kind::Switch(_) => vec![name.to_owned(), format!("no_{name}")],
         Kind::Value(..) => vec![format!("{name}=...")],
         Kind::Optional(..) => vec![format!("{name}[=...]")],
-        Kind::Word(_) | Kind::Absent | Kind::AlwaysOff => vec![name.to_owned()],
+        Kind::Word(_) | Kind::Absent => vec![name.to_owned()],
     }
 }
 

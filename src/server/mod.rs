@@ -69,7 +69,8 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     process::limits(&settings)?;
     process::user(&settings)?;
     process::daemonize(&settings)?;
-    let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings)];
+    let filter = process::filter_calls(&settings)?;
+    let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings), filter];
     warnings.iter().flatten().for_each(|line| say(line));
     options::check::hashpower(&settings)?;
 
@@ -120,7 +121,10 @@ fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
 /// A few words for `systemctl status`.
 fn status(settings: &Settings) -> String {
     let megabytes = settings.memory_bytes / MIB;
-    format!("Serving {} connections at most, {megabytes} MB of items, {} threads", settings.maxconns, settings.num_threads)
+    format!(
+        "Serving {} connections at most, {megabytes} MB of items, {} threads",
+        settings.maxconns, settings.num_threads
+    )
 }
 
 /// What memcached says of a port below -1: it is only refused when it is to be bound.

@@ -195,14 +195,13 @@ fn what_is_missing_is_said_in_one_line() {
         (&["-B", "binary"], "-B binary"),
         (&["-o", "ssl_chain_cert=x"], "-o ssl_chain_cert"),
         (&["-o", "ext_path=/x:1G"], "-o ext_path"),
-        (&["-o", "drop_privileges"], "-o drop_privileges"),
     ];
     for (line, option) in cases {
         assert_eq!(exit(line), (1, format!("not supported yet: {option}")), "for {line:?}");
     }
     assert_eq!(exit(&["-S", "--version"]).0, 0, "libmemcached asks so");
     assert_eq!(exit(&["-S", "-c", "0"]).1, "Maximum connections must be greater than 0");
-    assert_eq!(settings(&["-U", "0", "-B", "auto", "-o", "no_drop_privileges"]), Settings::default());
+    assert_eq!(settings(&["-U", "0", "-B", "auto"]), Settings::default());
 }
 
 #[test]
@@ -261,6 +260,8 @@ fn extended_options_set_what_they_say() {
         ("no_maxconns_fast", |s| s.maxconns_fast = false),
         ("no_maxconns_fast,maxconns_fast", |_| {}),
         ("hashpower=20", |s| s.hashpower_init = 20),
+        ("drop_privileges", |s| s.drop_privileges = Some(true)),
+        ("no_drop_privileges", |s| s.drop_privileges = Some(false)),
         ("no_hashexpand", |s| s.hash_expand = false),
         ("no_slab_reassign", |s| s.slab_reassign = false),
         ("slab_automove=2,slab_automove", |_| {}),
