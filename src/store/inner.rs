@@ -174,9 +174,14 @@ impl Inner {
     #[inline]
     pub fn fire_flush(&self, now: Now) {
         let at = self.flush_at.load(Ordering::Relaxed);
-        if at != 0 && at <= now.seconds && self.flush_at.swap(0, Ordering::Relaxed) == at {
+        if at != 0 && at <= now.seconds && self.cancel_flush(at) {
             self.flush(now);
         }
+    }
+
+    /// Forgets the delayed flush of second `at`; false when another one has taken its place, or it has been fired.
+    fn cancel_flush(&self, at: u32) -> bool {
+        self.flush_at.compare_exchange(at, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Everything stored so far is over.
