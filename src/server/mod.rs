@@ -1,6 +1,7 @@
 //! The server as a process: what happens between the arguments and the exit code.
 //!
-//! - [`options`]: arguments become settings; [`getopt`] splits the words, [`config`] finds more of them in files; [`manual`] and [`documents`] tell about them.
+//! - [`options`]: arguments become settings; [`getopt`] splits the words, [`config`] finds more of them in files;
+//!   [`manual`] and [`documents`] tell about them.
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`signals`], [`logging`].
 //! - [`background`]: the thread that lets the store work; [`notify`]: the service manager, its watchdog and its sockets.
 //!
