@@ -16,7 +16,7 @@ use super::large::{block_size, chain_is_whole};
 use super::memory::arena::{Geometry, LARGE_PAGE};
 use super::memory::item::{Chunk, Layout, PINNED};
 use super::memory::{Arena, Kind, Ref, Stable, State};
-use super::{KeyHash, large};
+use super::{KeyHash, Spot, large};
 use crate::sync::{AtomicU32, Ordering, lock};
 use arrayvec::ArrayVec;
 use std::thread;
@@ -174,7 +174,7 @@ impl Inner {
         let per_page = u32::try_from(self.arena.page_size() / size).unwrap_or(0);
         let free = per_page.saturating_sub(geometry.carved);
         let mut scanned = ScannedPage { page, class, requested: 0, free_head: 0, free };
-        let mut batch: ArrayVec<(Ref, KeyHash), BATCH> = ArrayVec::new();
+        let mut batch: ArrayVec<(Ref, Spot), BATCH> = ArrayVec::new();
         for number in 0..geometry.carved {
             let chunk = Chunk::at(&self.arena, self.arena.page_offset(page) + number as usize * size);
             let Some(layout) = sound(chunk, size) else {
@@ -186,13 +186,14 @@ impl Inner {
             };
             scanned.requested += layout.total() as u64;
             let hash = self.take_note(chunk, &mut found.sequence);
-            self.index.prefetch(hash);
-            batch.push((chunk.name(), hash));
+            let spot = self.index.spot(hash);
+            self.index.prefetch(&spot);
+            batch.push((chunk.name(), spot));
             if batch.is_full() {
-                found.losers.extend(batch.drain(..).filter_map(|(name, hash)| self.take_in(name, hash)));
+                found.losers.extend(batch.drain(..).filter_map(|(name, spot)| self.take_in(name, &spot)));
             }
         }
-        found.losers.extend(batch.drain(..).filter_map(|(name, hash)| self.take_in(name, hash)));
+        found.losers.extend(batch.drain(..).filter_map(|(name, spot)| self.take_in(name, &spot)));
         found.pages.push(scanned);
     }
 
@@ -205,18 +206,18 @@ impl Inner {
         *sequence = (*sequence).max(state.sequence());
         self.expiry.note(chunk.offset, chunk.shape().0);
         // Nothing is freed during a scan.
-        self.hash_of(chunk.name(), Stable::from_guard(self))
+        self.hasher.hash(self.key_of(chunk.name(), Stable::from_guard(self)))
     }
 
     /// Puts a published item into the index; returns the one of its key that lost to it or won over it, if there was one.
-    fn take_in(&self, name: Ref, hash: KeyHash) -> Option<Ref> {
+    fn take_in(&self, name: Ref, spot: &Spot) -> Option<Ref> {
         let key = self.key_of(name, Stable::from_guard(self));
-        let locked = self.index.lock(hash);
+        let locked = self.index.lock_at(spot);
         let Some((slot, other)) = self.find(&locked, key) else {
             let grow = locked.insert(name);
             drop(locked);
             if grow {
-                self.index.grow(&|name, stable| self.hash_of(name, stable));
+                self.index.grow(self);
             }
             return None;
         };
@@ -260,7 +261,7 @@ impl Inner {
             let value_len = head.large_len().load(Ordering::Relaxed) as usize;
             large.counts.requested += (head.shape().1.value_at() + value_len) as u64;
             let hash = self.take_note(head, &mut sequence);
-            losers.extend(self.take_in(head.name(), hash));
+            losers.extend(self.take_in(head.name(), &self.index.spot(hash)));
         }
         self.arena.sequence().fetch_max(sequence, Ordering::Relaxed);
         unsound as u64

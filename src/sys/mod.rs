@@ -6,6 +6,7 @@ pub mod files;
 pub mod memory;
 pub mod process;
 pub mod resources;
+pub mod seccomp;
 pub mod signals;
 pub mod socket;
 

@@ -325,7 +325,7 @@ impl Store {
         draft.published();
         drop(locked);
         if grow {
-            inner.index.grow(&|name, stable| inner.hash_of(name, stable));
+            inner.index.grow(inner);
             inner.pool.set_taken_elsewhere(inner.index.bytes());
         }
     }
