@@ -6,7 +6,8 @@
 //!               -c           where      each (-t)    socket
 //! ```
 //!
-//! - [`listener`]: reads `-l`, binds; [`stream`]: a client's socket of whatever kind.
+//! - [`listener`]: reads `-l`, binds; [`stream`]: a client's socket of whatever kind; [`tls`]: one with TLS, [`certificates`]:
+//!   what that needs of files.
 //! - [`acceptor`]: takes clients and gives each to the least loaded worker, through that worker's [`roster`].
 //! - [`worker`]: the event loop; [`client`]: one client's turn, and what it keeps between turns.
 //! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`.
@@ -15,11 +16,13 @@
 
 mod acceptor;
 mod budget;
+pub mod certificates;
 mod client;
 mod idle;
 pub mod listener;
 mod roster;
 mod stream;
+mod tls;
 mod worker;
 
 #[cfg(test)]
@@ -30,6 +33,7 @@ use std::thread::{self, JoinHandle};
 
 use mio::Waker;
 
+pub use certificates::{ClientCert, Tls};
 pub use listener::{Address, ListenError, Listener, TcpOptions, listen_tcp, listen_unix, port_lines};
 
 use crate::commands::Server;
@@ -42,11 +46,12 @@ use budget::Budget;
 use roster::Roster;
 use worker::Worker;
 
-/// Binds what the settings say: the unix socket of `-s`, or else every address of `-l` and `-p`. None with `-p 0`.
+/// Binds what the settings say: the unix socket of `-s`, or else every address of `-l` and `-p`, with `tls` where that is on.
+/// None with `-p 0`.
 ///
 /// # Errors
 /// [`ListenError`], in memcached's words.
-pub fn listen(settings: &Settings) -> Result<Vec<Listener>, ListenError> {
+pub fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, ListenError> {
     let protocol = settings.binding_protocol;
     if let Some(path) = &settings.socket_path {
         return Ok(vec![listen_unix(path, settings.unix_mask, settings.tcp_backlog, protocol)?]);
@@ -60,6 +65,7 @@ pub fn listen(settings: &Settings) -> Result<Vec<Listener>, ListenError> {
         backlog: settings.tcp_backlog,
         protocol,
         mark: settings.sock_cookie_id,
+        tls,
     })
 }
 

@@ -20,13 +20,13 @@ pub mod signals;
 
 use crate::clock::Clock;
 use crate::commands::Server;
-use crate::net::{self, Listener, Workers};
+use crate::net::{self, Listener, Tls, Workers};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::sync::Arc;
 use crate::sys::{self, reason, resources};
 use background::Background;
-use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
+use exit::{Exit, FAILURE, OS_ERROR, SUCCESS, USAGE};
 use logging::say;
 use process::PidFile;
 use signals::{Signals, Stop};
@@ -62,6 +62,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let mut settings = parsed.settings;
     settings.port_file = std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into);
 
+    let tls = load_tls(&settings)?;
     process::limits(&settings)?;
     process::user(&settings)?;
     process::daemonize(&settings)?;
@@ -81,19 +82,31 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let _ = server.cpu_time.set(resources::cpu_time);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.clone(), Arc::clone(&server)).map_err(threads)?;
-    let listeners = listen(&server.settings)?;
+    let listeners = listen(&server.settings, tls.as_ref())?;
+    if let Some(tls) = tls {
+        let _ = server.refresh_certs.set(Box::new(move || tls.refresh()));
+    }
     let on_shutdown = Box::new(|graceful| if graceful { Stop::Graceful.ask() } else { Stop::Now.ask() });
     let workers = Workers::start(Arc::clone(&server), store, listeners, on_shutdown).map_err(threads)?;
     let pid_file = write_pid_file(&server.settings);
     Ok(Running { server, signals, workers, background, pid_file })
 }
 
+/// What TLS needs, while files may be read that only root can.
+fn load_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, Exit> {
+    if !settings.tls.enabled {
+        return Ok(None);
+    }
+    let tls = Tls::load(&settings.tls).map_err(|line| Exit::new(USAGE, line))?;
+    Ok(Some(Arc::new(tls)))
+}
+
 /// Binds, and tells whoever waits for it which ports it became.
-fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
+fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, Exit> {
     if settings.tcp_port < -1 && settings.socket_path.is_none() {
         return Err(Exit::new(OS_ERROR, impossible_port(settings)));
     }
-    let listeners = net::listen(settings).map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
+    let listeners = net::listen(settings, tls).map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
     process::enough_connections(settings, listeners.len())?;
     if let Some(path) = settings.port_file.as_deref().filter(|_| settings.socket_path.is_none())
         && let Err(line) = process::write_ports(path, &net::port_lines(&listeners))
@@ -121,7 +134,7 @@ fn write_pid_file(settings: &Settings) -> Option<PidFile> {
 impl Running {
     /// Serves until a signal or a client says stop, then stops in order: first whoever brings work, then whoever does it.
     fn wait(self) {
-        let stop = self.signals.wait(|| log::info!("SIGHUP: nothing to read again"));
+        let stop = self.signals.wait(|| reload(&self.server));
         if let Some(line) = stop.farewell(self.server.live.verbosity()) {
             say(line);
         }
@@ -130,6 +143,15 @@ impl Running {
         if let Some(line) = self.pid_file.and_then(PidFile::remove) {
             say(&line);
         }
+    }
+}
+
+/// SIGHUP: reads again what is read from files. Never fatal.
+fn reload(server: &Server) {
+    match server.refresh_certs() {
+        None => log::info!("SIGHUP: nothing to read again"),
+        Some(Ok(())) => log::info!("SIGHUP: certificates read again"),
+        Some(Err(line)) => log::error!("{line}"),
     }
 }
 
