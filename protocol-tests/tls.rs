@@ -70,16 +70,11 @@ fn clients_are_asked_for_certificates_as_the_mode_says() {
     for (mode, served) in
         [(0, [true, true, true]), (1, [true, true, false]), (2, [false, true, false]), (3, [false, true, false])]
     {
-        let server = start_in_the_clear_too(&files, &format!("ssl_verify_mode={mode},{}", files.ca_option()));
+        let server = files.start(&format!("ssl_verify_mode={mode},{}", files.ca_option()), &[]);
         for (client, expected) in clients.iter().zip(served) {
             assert_eq!(client.is_served(server.address), expected, "mode {mode}");
         }
     }
-}
-
-/// Starts a server that the harness can wait for whatever clients have to show: a connection is enough for that.
-fn start_in_the_clear_too(files: &Files, more: &str) -> Server {
-    files.start(more, &[])
 }
 
 #[test]
@@ -253,8 +248,14 @@ fn openssls_own_client_is_served_and_its_old_versions_are_not() {
             .spawn()
             .expect("openssl is installed");
         // One that could not connect may be gone.
-        let _ = child.stdin.take().expect("it was asked for").write_all(b"version\r\nquit\r\n");
-        String::from_utf8_lossy(&child.wait_with_output().expect("it ends").stdout).into_owned()
+        let mut input = child.stdin.take().expect("it was asked for");
+        let _ = input.write_all(b"version\r\nquit\r\n");
+        // Its input stays open until the server has closed: at its end it would go without the answer.
+        let mut said = String::new();
+        let _ = child.stdout.take().expect("it was asked for").read_to_string(&mut said);
+        drop(input);
+        let _ = child.wait();
+        said
     };
     for flags in [&["-tls1_2"][..], &["-tls1_3"], &["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"]] {
         assert_eq!(run(flags), "VERSION 1.6.45\r\n", "{flags:?}");

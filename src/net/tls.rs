@@ -199,16 +199,21 @@ impl TlsStream {
                         break None;
                     }
                 }
-                Err(fault) => break Some(fault),
+                Err(fault) => {
+                    at += discard;
+                    break Some(fault);
+                }
             }
             at += discard;
         };
         if let Some(fault) = fault {
-            // What rustls tells the client about it, unless that is rude itself.
-            while let Ok(state) = session.process_tls_records(&mut []).state {
-                if !answer(state, outgoing, filled) {
-                    break;
-                }
+            // What rustls tells the client about it. Asked only while there is some, rustls does not look at its input again, which
+            // would be another fault.
+            while session.wants_write() {
+                match session.process_tls_records(&mut []).state {
+                    Ok(state @ ConnectionState::EncodeTlsData(_)) => answer(state, outgoing, filled),
+                    _ => break,
+                };
             }
             log::debug!("TLS: {fault}");
             self.count_fault(facts);
