@@ -4,7 +4,7 @@
 use super::extended::{EXTENDED, Kind};
 use super::table::OPTIONS;
 use super::*;
-use crate::settings::{BindingProtocol, HashAlgorithm};
+use crate::settings::{BindingProtocol, HashAlgorithm, MIB, TlsVersion, UdpAnswerMax, VerifyMode};
 use std::path::PathBuf;
 
 /// How `Settings` should differ from the default.
@@ -190,19 +190,43 @@ fn what_is_missing_is_said_in_one_line() {
         (&["--enable-sasl"], "--enable-sasl"),
         (&["-Y", "file"], "-Y"),
         (&["-e", "file"], "-e"),
-        (&["-Z"], "-Z"),
         (&["-N", "4"], "-N"),
         (&["-B", "binary"], "-B binary"),
-        (&["-o", "ssl_chain_cert=x"], "-o ssl_chain_cert"),
         (&["-o", "ext_path=/x:1G"], "-o ext_path"),
-        (&["-o", "drop_privileges"], "-o drop_privileges"),
     ];
     for (line, option) in cases {
         assert_eq!(exit(line), (1, format!("not supported yet: {option}")), "for {line:?}");
     }
     assert_eq!(exit(&["-S", "--version"]).0, 0, "libmemcached asks so");
     assert_eq!(exit(&["-S", "-c", "0"]).1, "Maximum connections must be greater than 0");
-    assert_eq!(settings(&["-U", "0", "-B", "auto", "-o", "no_drop_privileges"]), Settings::default());
+    assert_eq!(settings(&["-U", "0", "-B", "auto"]), Settings::default());
+}
+
+#[test]
+fn bad_tls_and_udp_options_are_refused() {
+    for (list, message) in [
+        ("ssl_key", "Missing ssl_key argument"),
+        ("ssl_chain_cert", "Missing ssl_chain_cert argument"),
+        ("ssl_ca_cert", "Missing ssl_ca_cert argument"),
+        ("ssl_ciphers", "Missing ssl_ciphers argument"),
+        ("ssl_verify_mode=x", "could not parse argument to ssl_verify_mode"),
+        ("ssl_verify_mode=4", "Invalid ssl_verify_mode. Use help to see valid options."),
+        ("ssl_keyformat=x", "could not parse argument to ssl_keyformat"),
+        ("ssl_wbuf_size=x", "could not parse argument to ssl_wbuf_size"),
+        ("ssl_min_version=x", "could not parse argument to ssl_min_version"),
+        ("ssl_min_version=4", "Invalid ssl_min_version. Use help to see valid options."),
+        (
+            "ssl_min_version=1",
+            "ssl_min_version: TLS 1.0 and 1.1 are OpenSSL's alone, memhold has TLS 1.2 (2) and 1.3 (3)",
+        ),
+        ("no_ssl_session_cache", "Illegal suboption \"no_ssl_session_cache\""),
+        ("udp_answer_max", "Missing udp_answer_max argument"),
+        ("udp_answer_max=x", "could not parse argument to udp_answer_max"),
+        ("udp_answer_max=63", "udp_answer_max must be at least 64 bytes, or none"),
+    ] {
+        assert_eq!(exit(&["-o", list]), (1, message.to_owned()), "for {list}");
+    }
+    assert_eq!(exit(&["-Z", "-p", "0"]), (64, "ERROR: You cannot enable SSL without a TCP port.".to_owned()));
 }
 
 #[test]
@@ -243,6 +267,7 @@ fn options_set_what_they_say() {
         (&["-X"], |s| s.dump_enabled = false),
         (&["-W"], |s| s.watch_enabled = false),
         (&["--debug-commands"], |s| s.debug_commands = true),
+        (&["-Z"], |s| s.tls.enabled = true),
         (&["extra", "--", "-q"], |_| {}),
     ];
     for (line, change) in cases {
@@ -261,6 +286,8 @@ fn extended_options_set_what_they_say() {
         ("no_maxconns_fast", |s| s.maxconns_fast = false),
         ("no_maxconns_fast,maxconns_fast", |_| {}),
         ("hashpower=20", |s| s.hashpower_init = 20),
+        ("drop_privileges", |s| s.drop_privileges = Some(true)),
+        ("no_drop_privileges", |s| s.drop_privileges = Some(false)),
         ("no_hashexpand", |s| s.hash_expand = false),
         ("no_slab_reassign", |s| s.slab_reassign = false),
         ("slab_automove=2,slab_automove", |_| {}),
@@ -287,6 +314,19 @@ fn extended_options_set_what_they_say() {
         ("track_sizes", |s| s.track_sizes = true),
         ("read_buf_mem_limit=16", |s| s.read_buf_mem_limit_bytes = 16 << 20),
         ("sock_cookie_id=7", |s| s.sock_cookie_id = 7),
+        ("ssl_chain_cert=c,ssl_key=k,ssl_ca_cert=a", |s| {
+            s.tls.chain_cert = Some("c".into());
+            (s.tls.key, s.tls.ca_cert) = (Some("k".into()), Some("a".into()));
+        }),
+        ("ssl_verify_mode=1", |s| s.tls.verify_mode = VerifyMode::Request),
+        ("ssl_verify_mode=3", |s| s.tls.verify_mode = VerifyMode::Once),
+        ("ssl_keyformat=2,ssl_ciphers=A:B,ssl_wbuf_size=8", |s| {
+            (s.tls.key_format, s.tls.ciphers, s.tls.wbuf_bytes) = (2, Some("A:B".to_owned()), 8192);
+        }),
+        ("ssl_session_cache,ssl_kernel_tls=1", |s| (s.tls.session_cache, s.tls.kernel_tls) = (true, true)),
+        ("ssl_min_version=3", |s| s.tls.min_version = TlsVersion::Tls13),
+        ("udp_answer_max=none", |s| s.udp_answer_max = UdpAnswerMax::Waived),
+        ("udp_answer_max=2K", |s| s.udp_answer_max = UdpAnswerMax::Bytes(2048)),
         ("no_modern", |s| {
             s.slab_reassign = false;
             s.slab_automove = 0;
@@ -383,4 +423,57 @@ fn any_bytes_are_parsed_without_a_panic() {
         }
     }
     assert!(refused > 0);
+}
+
+/// Writes files of these names and contents into a folder of their own and hands over the folder's path.
+fn with_files(files: &[(&str, &str)], test: impl FnOnce(&str)) {
+    let folder = std::env::temp_dir().join(format!("memhold-options-{}-{}", std::process::id(), files[0].0));
+    std::fs::create_dir_all(&folder).unwrap();
+    let shown = folder.display().to_string();
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text.replace("HERE", &shown)).unwrap();
+    }
+    test(&shown);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn options_of_a_file_count_where_the_file_is_named() {
+    with_files(&[("order", "-m 100\n-c 10\n-l 127.0.0.1\n-l ::1\n")], |folder| {
+        let file = format!("{folder}/order");
+        let settings = settings(&["-c", "5", "-m", "90", "--config", &file, "-m", "200"]);
+        assert_eq!((settings.maxconns, settings.memory_bytes), (10, 200 * MIB));
+        assert_eq!(settings.inter.as_deref(), Some("127.0.0.1,::1"));
+    });
+}
+
+#[test]
+fn a_mistake_in_a_file_is_told_with_its_line() {
+    let text = "# fine\n-m 100\n-c 0\n";
+    with_files(&[("bad", text), ("unknown", "\n--nonsense\n"), ("early", "-U 7\n-t 0\n")], |folder| {
+        let said = |name: &str| exit(&["--config", &format!("{folder}/{name}")]);
+        let expected = format!("{folder}/bad:3: this option is refused:\nMaximum connections must be greater than 0");
+        assert_eq!(said("bad"), (1, expected));
+        let expected = format!("{folder}/unknown:2: unrecognized option '--nonsense'\nIllegal argument \"?\"");
+        assert_eq!(said("unknown"), (1, expected));
+        assert!(said("early").1.contains("early:2: this option is refused:"), "later lines are still read");
+    });
+}
+
+#[test]
+fn files_that_name_each_other_end_somewhere() {
+    with_files(&[("loop", "-v\n--config HERE/loop\n")], |folder| {
+        let (code, said) = exit(&["--config", &format!("{folder}/loop")]);
+        assert!(code == 1 && said.ends_with("too many files that name one another"), "{said}");
+    });
+}
+
+#[test]
+fn options_can_be_checked_without_a_start() {
+    with_files(&[("check", "-m 100\nport 7\n")], |folder| {
+        let file = format!("{folder}/check");
+        let expected = format!("{file}:2: ignored, an option begins with -\nthe options can be used");
+        assert_eq!(exit(&["--check-config", "--config", &file]), (0, expected));
+        assert_eq!(exit(&["--check-config", "--config", &file, "-m", "1"]).0, 64);
+    });
 }
