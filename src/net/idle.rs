@@ -3,7 +3,8 @@
 //! Progress is a request run, a piece of a value received, or bytes of a waiting reply taken; so a client that stalls inside a
 //! value or does not read its answers ends as one that says nothing does. There is no timer for each client: a pass looks at
 //! all of them, a bounded piece at a time, and the next pass begins when the first of them can be due, at least a second
-//! later. A TLS handshake is given [`HANDSHAKE_SECONDS`](super::tls::HANDSHAKE_SECONDS) in the same way, whatever arrives meanwhile. Activity only moves that moment away, so nothing is missed.
+//! later. A TLS handshake is given [`HANDSHAKE_SECONDS`](super::tls::HANDSHAKE_SECONDS) in the same way, whatever arrives
+//! meanwhile. Activity only moves that moment away, so nothing is missed.
 
 use std::time::Duration;
 
