@@ -37,7 +37,7 @@ fn rewrite(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash) -> Reply<'stati
             Outcome::Replace(seen) => seen,
         };
         match replace(cx, delete, hash, &seen, &value) {
-            Err(_) => return Reply::Error(Error::Server("out of memory")),
+            Err(_) => return Reply::Error(Error::NO_MEMORY_TO_REWRITE),
             Ok(false) => {} // Changed meanwhile: look again.
             Ok(true) => {
                 if delete.clear {

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::auth::Credentials;
 use super::stats::Baseline;
 use crate::clock::{Clock, Now};
 use crate::settings::{LiveSettings, Settings};
@@ -47,6 +48,8 @@ pub struct Server {
     pub process: ProcessStats,
     /// One block of counters for each worker.
     pub threads: Vec<Arc<ThreadStats>>,
+    /// Who may come in, where authentication is wanted.
+    pub credentials: Credentials,
     /// `stats detail`.
     pub prefixes: Prefixes,
     /// Where counters stood at the last `stats reset`.
@@ -74,6 +77,7 @@ impl Server {
             started_seconds,
             process: ProcessStats::new(),
             threads,
+            credentials: Credentials::default(),
             prefixes,
             baseline: Mutex::new(Baseline::default()),
             conns: OnceLock::new(),

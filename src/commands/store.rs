@@ -28,7 +28,7 @@ pub enum Payload<'a> {
 }
 
 /// The value did not end in CR LF.
-pub const BAD_CHUNK: Error = Error::Client("bad data chunk");
+pub const BAD_CHUNK: Error = Error::BAD_DATA_CHUNK;
 /// Memory ran out in the middle of a value.
 pub const NO_MEMORY_FOR_REST: Error = Error::Server("Out of memory during read");
 
@@ -71,7 +71,7 @@ pub fn no_memory(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Error {
 
 #[cold]
 fn refuse(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, refused: Refused) -> Error {
-    if (store.mode == StoreMode::Set && store.compare.is_none()) || store.meta {
+    if store.refusal_removes {
         cx.store.lookup(store.key.bytes(), hash, cx.now, |found| {
             if let Lookup::Found(entry) = found {
                 entry.remove();
@@ -80,10 +80,10 @@ fn refuse(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, refused: Refused) 
     }
     if refused == Refused::TooLarge {
         cx.stats.count(Counter::StoreTooLarge);
-        Error::Server("object too large for cache")
+        Error::TOO_LARGE
     } else {
         cx.stats.count(Counter::StoreNoMemory);
-        Error::Server("out of memory storing object")
+        Error::NO_MEMORY_TO_STORE
     }
 }
 

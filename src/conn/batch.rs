@@ -23,7 +23,7 @@ use crate::stats::prefix::Event;
 use crate::store::{KeyHash, PIN_BYTES, Value};
 
 /// Requests parsed ahead: as many as cache misses are worth having in flight.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 /// Base64 keys decoded ahead; they are rare, and their room has to be cleared for each batch.
 const DECODED: usize = 4;
 /// Longest reply to one request but for a pinned value: made room for before an item is locked.
@@ -204,7 +204,7 @@ impl Conn {
         turn.pause(end, out)
     }
 
-    fn run_command(
+    pub(super) fn run_command(
         &mut self,
         command: &Command<'_>,
         payload: Payload<'_>,
@@ -250,7 +250,7 @@ impl Conn {
 
 impl Turn {
     /// Ends the batch where the output has reached its bound.
-    fn pause(&self, end: usize, out: &Output) -> Option<Step> {
+    pub(super) fn pause(&self, end: usize, out: &Output) -> Option<Step> {
         (out.len() >= self.output_max).then(|| Step::go_on(end))
     }
 }
@@ -305,9 +305,9 @@ fn read_in_vain(list: &KeyList<'_>, cx: &Context<'_>) {
     }
 }
 
-/// `stats detail` counts classic commands only (section 11.7).
-fn count_prefix(cx: &Context<'_>, command: &Command<'_>) {
-    if !matches!(command.spelling, Spelling::Text { .. }) {
+/// `stats detail` counts classic commands and their binary forms, not meta (section 11.7).
+pub(super) fn count_prefix(cx: &Context<'_>, command: &Command<'_>) {
+    if matches!(command.spelling, Spelling::Meta { .. }) {
         return;
     }
     match &command.request {
@@ -325,10 +325,14 @@ pub(super) fn answer(
     reply: &Reply<'_>,
     value: Option<Value<'_>>,
 ) {
-    if encode(out.bytes_mut(), spelling, key, reply) == Body::Value {
-        if let Some(value) = value {
-            out.push_value(value);
-        }
+    let body = encode(out.bytes_mut(), spelling, key, reply);
+    if body == Body::None {
+        return;
+    }
+    if let Some(value) = value {
+        out.push_value(value);
+    }
+    if body == Body::Value {
         out.bytes_mut().extend_from_slice(b"\r\n");
     }
 }

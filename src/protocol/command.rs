@@ -40,6 +40,15 @@ pub enum Spelling<'a> {
         /// `v`
         value: bool,
     },
+    /// A frame of the binary protocol.
+    Binary {
+        /// Sent back, also the quiet one.
+        opcode: u8,
+        /// Sent back bit for bit.
+        opaque: [u8; 4],
+        /// `stats detail dump`, which is one statistic rather than a line each (section 6.7).
+        detailed: bool,
+    },
 }
 
 impl Spelling<'_> {

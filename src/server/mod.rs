@@ -2,6 +2,7 @@
 //!
 //! - [`options`]: arguments become settings; [`getopt`] splits the words; [`manual`] and [`documents`] tell about them.
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`signals`], [`logging`].
+//! - [`passwords`]: who may come in.
 //! - [`background`]: the thread that lets the store work.
 //!
 //! [`run`] keeps memcached's order of steps (end of section 9), because the order decides which of two mistakes is told
@@ -15,6 +16,7 @@ pub mod logging;
 pub mod manual;
 pub mod memory;
 pub mod options;
+pub mod passwords;
 pub mod process;
 pub mod signals;
 
@@ -62,8 +64,11 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let mut settings = parsed.settings;
     settings.port_file = std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into);
 
+    settings.sasl_pwdb = settings.sasl_pwdb.or_else(|| std::env::var_os("MEMCACHED_SASL_PWDB").map(Into::into));
     process::limits(&settings)?;
     process::user(&settings)?;
+    // As whom they will be read again.
+    let credentials = passwords::load(&settings)?;
     process::daemonize(&settings)?;
     let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings)];
     warnings.iter().flatten().for_each(|line| say(line));
@@ -79,6 +84,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let server = Arc::new(Server::new(settings, Clock::start()));
     // Set here and only here; the commands may not call the system themselves.
     let _ = server.cpu_time.set(resources::cpu_time);
+    server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.clone(), Arc::clone(&server)).map_err(threads)?;
     let listeners = listen(&server.settings)?;
@@ -121,7 +127,7 @@ fn write_pid_file(settings: &Settings) -> Option<PidFile> {
 impl Running {
     /// Serves until a signal or a client says stop, then stops in order: first whoever brings work, then whoever does it.
     fn wait(self) {
-        let stop = self.signals.wait(|| log::info!("SIGHUP: nothing to read again"));
+        let stop = self.signals.wait(|| passwords::reload(&self.server));
         if let Some(line) = stop.farewell(self.server.live.verbosity()) {
             say(line);
         }

@@ -90,7 +90,7 @@ fn set<'a>(line: Line<'a>, scratch: &mut Scratch<'a>) -> Parsed<'a> {
         new_cas: flags.new_cas.filter(|&cas| cas != 0),
         invalidate: flags.has(b'I') && compare.is_some() && !joins,
         vivify: flags.vivify.filter(|_| joins),
-        meta: true,
+        refusal_removes: true,
     };
     command(MetaVerb::Set, Request::Store(store), &flags, &words)
 }

@@ -63,7 +63,7 @@ fn plain_set(key: Key<'_>) -> Store<'_> {
         new_cas: None,
         invalidate: false,
         vivify: None,
-        meta: true,
+        refusal_removes: true,
     }
 }
 

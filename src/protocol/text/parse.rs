@@ -108,7 +108,7 @@ fn storage(line: Line<'_>, mode: StoreMode, compares: bool) -> Parsed<'_> {
         new_cas: None,
         invalidate: false,
         vivify: None,
-        meta: false,
+        refusal_removes: mode == StoreMode::Set && !compares,
     };
     // The words so far were numbers, so `noreply` can only be behind them.
     command(Request::Store(store), words.last() == Some(b"noreply"))

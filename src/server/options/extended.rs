@@ -4,7 +4,9 @@ use super::number::{atof, atoi, decimal, whole};
 use super::{Typed, text};
 use crate::server::exit::{Exit, FAILURE};
 use crate::settings::{HashAlgorithm, MIB, Settings};
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt as _;
 
 /// A row of the table of extended options.
 pub struct Sub {
@@ -238,6 +240,11 @@ pub static EXTENDED: &[Sub] = &[
             Ok(())
         })),
     sub("drop_privileges", "", "system-call filter", Kind::AlwaysOff),
+    sub("sasl_pwdb", "", "memhold's own: file of user:password lines for -S, instead of\nMEMCACHED_SASL_PWDB; read again at SIGHUP and when it changes",
+        Kind::Value("Missing sasl_pwdb argument", |t, v| {
+            t.settings.sasl_pwdb = Some(OsStr::from_bytes(v).into());
+            Ok(())
+        })),
     sub("ssl_chain_cert", "", "certificate chain, PEM", Kind::Absent),
     sub("ssl_key", "", "private key", Kind::Absent),
     sub("ssl_keyformat", "", "format of the private key", Kind::Absent),

@@ -62,6 +62,8 @@ pub struct Typed {
     pub settings: Settings,
     /// `slab_chunk_max` was given, so `-I` does not choose it.
     pub chunk_max_given: bool,
+    /// `-B` was given, so authentication does not choose the protocol.
+    pub protocol_given: bool,
     /// `slab_sizes` as given.
     pub slab_sizes: Option<Vec<u8>>,
     /// The first option that memhold does not have yet. It is told only when all have been read, so that tools that look
