@@ -60,7 +60,9 @@ fn examine(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, keep: Option<&m
             }
         };
         if delete.compare.is_some_and(|cas| cas != entry.cas()) {
-            cx.stats.count(Counter::DeleteMisses);
+            if delete.mismatch_is_miss {
+                cx.stats.count(Counter::DeleteMisses);
+            }
             return Outcome::Answer(Reply::Exists(Written::default()));
         }
         if let Some(value) = keep {

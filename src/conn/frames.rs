@@ -204,8 +204,10 @@ fn touch(get: &Get<'_>, spelling: &Spelling<'_>, hash: KeyHash, out: &mut Output
     if matches!(after, After::Later) {
         return false;
     }
-    if get.value {
-        cx.server.prefixes.count(get.key.bytes(), Event::Get { hit });
-    }
+    // Other than in the text protocol, `touch` counts too.
+    cx.server.prefixes.count(get.key.bytes(), Event::Get { hit });
     true
 }
+
+#[cfg(test)]
+mod tests;

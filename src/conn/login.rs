@@ -58,3 +58,107 @@ fn announced(line: &[u8]) -> Result<usize, Error> {
         _ => Err(Error::Client("auth token too long")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::conn::Next;
+    use crate::conn::testing::{Talk, however_cut};
+    use crate::settings::Settings;
+    use crate::store::Lookup;
+
+    fn settings() -> Settings {
+        Settings { auth_file: Some("users".into()), ..Settings::default() }
+    }
+
+    #[track_caller]
+    fn held(conversation: &str, expected: &str) {
+        assert_eq!(however_cut(&settings(), conversation.as_bytes()), expected, "{conversation}");
+    }
+
+    #[test]
+    fn name_and_password_are_stored_and_everything_opens() {
+        held("set x 0 0 10\r\nann secret\r\nversion\r\nget x\r\n", "STORED\r\nVERSION 1.6.45\r\nEND\r\n");
+        held("setting a b c 10 noreply\nann secret\r\nset x 0 0 1\r\ny\r\n", "STORED\r\nSTORED\r\n");
+    }
+
+    #[test]
+    fn whatever_else_is_said_is_told_so_and_changes_nothing() {
+        const UNAUTHENTICATED: &str = "CLIENT_ERROR unauthenticated\r\n";
+        held("get x\r\nversion\r\n", &UNAUTHENTICATED.repeat(2));
+        held("set x 0 0\r\nset x 0 0 x\r\n", &UNAUTHENTICATED.repeat(2));
+        held(
+            "set x 0 0 9\r\nann wrong\r\nversion\r\n",
+            "CLIENT_ERROR authentication failure\r\nCLIENT_ERROR unauthenticated\r\n",
+        );
+        held("set x 0 0 3\r\nann\r\n", "CLIENT_ERROR bad authentication token format\r\n");
+        held("set x 0 0 9\r\nann secret\r\n", "CLIENT_ERROR bad command line termination\r\n");
+        held("set x 0 0 16385\r\n", "CLIENT_ERROR auth token too long\r\n");
+        held(&format!("set x 0 0 16384\r\n{}\r\n", "a ".repeat(8192)), "CLIENT_ERROR authentication failure\r\n");
+    }
+
+    #[test]
+    fn lines_that_can_be_no_set_close() {
+        for line in ["quit\r\n", "mn\r\n", "\r\n"] {
+            let mut talk = Talk::with(settings());
+            assert_eq!(talk.say(line), "");
+            assert_eq!(talk.ended, Some(Next::Close), "{line}");
+        }
+        let mut talk = Talk::with(settings());
+        assert_eq!(talk.say("s".repeat(2048)), "");
+        assert_eq!(talk.ended, None);
+        assert_eq!(talk.say("s"), "");
+        assert_eq!(talk.ended, Some(Next::Close));
+    }
+
+    #[test]
+    fn a_failure_lets_nobody_in_however_often_it_is_tried() {
+        let attempt = "set x 0 0 9\r\nann wrong\r\n";
+        for tries in 1..4 {
+            let answer = "CLIENT_ERROR authentication failure\r\n".repeat(tries) + "CLIENT_ERROR unauthenticated\r\n";
+            held(&format!("{}get x\r\n", attempt.repeat(tries)), &answer);
+        }
+    }
+
+    #[test]
+    fn attempts_are_counted() {
+        let mut talk = Talk::with(settings());
+        talk.say("set x 0 0 9\r\nann wrong\r\nset x 0 0 3\r\nann\r\nset x 0 0 10\r\nann secret\r\n");
+        assert_eq!((talk.stat("", "auth_cmds"), talk.stat("", "auth_errors")), ("2".into(), "1".into()));
+    }
+
+    #[test]
+    fn before_authentication_no_command_of_any_protocol_reads_or_changes_anything() {
+        let mut talk = Talk::with(settings());
+        talk.say("set x 0 0 10\r\nann secret\r\nset key 0 0 1\r\n5\r\n");
+        let mut asked = Vec::new();
+        for name in crate::protocol::command::names() {
+            for words in
+                ["key", "key 0", "key 5", "key 0 0 1", "key 0 0 1 5", "0 key", "key v s1", "key S1", "settings", ""]
+            {
+                asked.push(format!("{name} {words}   \r\n1\r\n").into_bytes());
+            }
+        }
+        for opcode in 0..=u8::MAX {
+            let mut frame = vec![0x80, opcode, 0, 3, 0, 0, 0, 0, 0, 0, 0, 3];
+            frame.resize(24, 0);
+            asked.push([&frame[..], b"key", &frame, b"key\n"].concat());
+        }
+        for bytes in asked {
+            talk.reconnect();
+            let answer = talk.say(&bytes);
+            let told = answer
+                .replace("CLIENT_ERROR unauthenticated\r\n", "")
+                .replace("CLIENT_ERROR bad command line termination\r\n", "");
+            assert!(
+                told.is_empty() || told == "CLIENT_ERROR bad authentication token format\r\n",
+                "{}: {told}",
+                bytes.escape_ascii()
+            );
+            let intact = talk.store.lookup(b"key", talk.store.hash(b"key"), talk.now, |found| match found {
+                Lookup::Found(entry) => entry.value_start() == b"5" && entry.exptime() == 0 && !entry.fetched(),
+                Lookup::Absent(_) => false,
+            });
+            assert!(intact, "after {}", bytes.escape_ascii());
+        }
+    }
+}

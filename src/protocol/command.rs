@@ -217,6 +217,12 @@ impl<'a> Line<'a> {
     }
 }
 
+/// The names of all commands of text and meta.
+#[cfg(test)]
+pub fn names() -> Vec<String> {
+    text::COMMANDS.iter().chain(meta::COMMANDS).map(Row::name).collect()
+}
+
 /// What a row does with the line.
 pub(super) type ParseLine = for<'a> fn(Line<'a>, &mut Scratch<'a>) -> Parsed<'a>;
 
@@ -237,6 +243,13 @@ impl Row {
     /// A command that exists only with the debug switch.
     pub(super) const fn debug(name: &str, parse: ParseLine) -> Row {
         Row { debug: true, ..Row::new(name, parse) }
+    }
+
+    /// Its name.
+    #[cfg(test)]
+    pub(super) fn name(&self) -> String {
+        let bytes = self.packed.to_be_bytes();
+        String::from_utf8_lossy(&bytes[16 - usize::from(bytes[0])..]).into_owned()
     }
 
     /// Whether both are rows of one name.

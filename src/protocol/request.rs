@@ -146,6 +146,8 @@ pub struct Store<'a> {
     /// Whether the old item goes when the value is too large or there is no memory for it, so that nothing outdated is left
     /// (sections 3.1, 5.3 and 6.5): text `set`, `ms` in every mode, binary set.
     pub refusal_removes: bool,
+    /// Whether `cmd_set` counts it only when its value has arrived: binary (section 6.5).
+    pub counts_when_whole: bool,
 }
 
 /// See [`Request::Delete`].
@@ -165,6 +167,8 @@ pub struct Delete<'a> {
     pub exptime: Option<TypedExptime>,
     /// `md F`, with `clear` only.
     pub flags: u32,
+    /// Whether a CAS that differs counts as a miss: `md` (section 5.8), not the binary delete.
+    pub mismatch_is_miss: bool,
 }
 
 /// See [`Request::Arith`].

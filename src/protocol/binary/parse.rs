@@ -192,6 +192,7 @@ fn command<'a>(header: &Header, verb: Verb, extras: &'a [u8], key: &'a [u8]) -> 
             new_cas: None,
             invalidate: false,
             clear: false,
+            mismatch_is_miss: false,
             exptime: None,
             flags: 0,
         }),
@@ -256,6 +257,7 @@ fn store<'a>(header: &Header, verb: Verb, extras: &[u8], key: Key<'a>, cas: Opti
         invalidate: false,
         vivify: None,
         refusal_removes: verb == Verb::Set,
+        counts_when_whole: true,
     })
 }
 

@@ -81,6 +81,7 @@ fn store(mode: StoreMode, compare: Option<u64>, refusal_removes: bool) -> Reques
         invalidate: false,
         vivify: None,
         refusal_removes,
+        counts_when_whole: true,
     })
 }
 
@@ -139,7 +140,16 @@ fn what_needs_no_more_than_a_header_is_asked_by_it() {
     asks(&[0x0b], b"", b"", b"", 0, &Request::Admin(Admin::Version));
     let delete = |compare| {
         let key = Key::plain(b"key");
-        Delete { key, compare, new_cas: None, invalidate: false, clear: false, exptime: None, flags: 0 }
+        Delete {
+            key,
+            compare,
+            new_cas: None,
+            invalidate: false,
+            clear: false,
+            exptime: None,
+            flags: 0,
+            mismatch_is_miss: false,
+        }
     };
     asks(&[0x04, 0x14], b"", b"key", b"", 0, &Request::Delete(delete(None)));
     asks(&[0x04, 0x14], b"", b"key", b"", 5, &Request::Delete(delete(Some(5))));

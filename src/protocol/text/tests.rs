@@ -58,6 +58,7 @@ fn plain_set(key: &[u8]) -> Store<'_> {
         invalidate: false,
         vivify: None,
         refusal_removes: true,
+        counts_when_whole: false,
     }
 }
 
