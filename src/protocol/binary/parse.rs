@@ -125,7 +125,7 @@ pub fn parse(input: &[u8], access: Access) -> Parsed<'_> {
     }
     let op = match judge(&header, access) {
         Ok(op) => op,
-        Err(refused) => return refused,
+        Err((status, close)) => return header.refuse(status, close),
     };
     // What is longer than that was waited for, or refused for the length of its key.
     let (Some(extras), Some(key)) = (input.get(HEADER_BYTES..key_at), input.get(key_at..head)) else {
@@ -143,28 +143,28 @@ pub fn parse(input: &[u8], access: Access) -> Parsed<'_> {
 
 const NEED_MORE: Parsed<'static> = Parsed { frame: Frame::NeedMore, head: 0 };
 
-/// Checks 3 to 8.
+/// Checks 3 to 8. The error is what is answered, and whether the conversation ends.
 #[inline]
-fn judge<'a>(header: &Header, access: Access) -> Result<Op, Parsed<'a>> {
+fn judge(header: &Header, access: Access) -> Result<Op, (Status, bool)> {
     let &Header { opcode, key_len, extras_len, body_len, .. } = header;
     let Some(value_len) = body_len.checked_sub(key_len + usize::from(extras_len)) else {
-        return Err(header.refuse(Status::UnknownCommand, true));
+        return Err((Status::UnknownCommand, true));
     };
     if body_len > BODY_MAX {
-        return Err(header.refuse(Status::Invalid, true));
+        return Err((Status::Invalid, true));
     }
     let op = opcodes::op(opcode);
     if access.locked && !op.is_some_and(|op| op.verb.is_free()) {
-        return Err(header.refuse(Status::Auth, true));
+        return Err((Status::Auth, true));
     }
     if key_len > KEY_MAX {
-        return Err(header.refuse(Status::Invalid, true));
+        return Err((Status::Invalid, true));
     }
     match op {
         // DEFECT of memcached: it skips the body and the key once more. The body is skipped once.
-        None => Err(header.refuse(Status::UnknownCommand, false)),
-        Some(op) if !op.fits(extras_len, key_len, value_len) => Err(header.refuse(Status::Invalid, true)),
-        Some(op) if op.verb.is_sasl() && !access.sasl => Err(header.refuse(Status::UnknownCommand, false)),
+        None => Err((Status::UnknownCommand, false)),
+        Some(op) if !op.fits(extras_len, key_len, value_len) => Err((Status::Invalid, true)),
+        Some(op) if op.verb.is_sasl() && !access.sasl => Err((Status::UnknownCommand, false)),
         Some(op) => Ok(op),
     }
 }
