@@ -5,7 +5,6 @@ use super::{HEADER_BYTES, RESPONSE_MAGIC, Read, Refused};
 use crate::protocol::encode::Body;
 use crate::protocol::reply::{Error, Hit, Reply};
 use crate::protocol::request::Key;
-use crate::settings::MEMCACHED_VERSION;
 
 /// Why something was not done (section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +199,7 @@ pub(in crate::protocol) fn encode(
         }
         Reply::Exists(_) => echo.error(out, Status::Exists, Status::Exists.text()),
         Reply::NotFound(_) => echo.error(out, Status::NotFound, Status::NotFound.text()),
-        Reply::Version => echo.success_with(out, MEMCACHED_VERSION),
+        Reply::Version => echo.success_with(out, "1.6.45"),
         Reply::Mechanisms => echo.success_with(out, "PLAIN"),
         Reply::Authenticated => echo.success_with(out, "Authenticated"),
         Reply::Challenge => echo.error(out, Status::Continue, Status::Continue.text()),

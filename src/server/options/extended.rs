@@ -239,7 +239,8 @@ pub static EXTENDED: &[Sub] = &[
     sub("drop_privileges", "", "allow only the system calls that a server needs (default: on;\n\
          given, the start fails where the kernel has no filter for them)",
         Kind::Switch(|s, on| s.drop_privileges = Some(on))),
-    sub("sasl_pwdb", "", "memhold's own: file of user:password lines for -S, instead of\nMEMCACHED_SASL_PWDB; read again at SIGHUP and when it changes",
+    sub("sasl_pwdb", "", "memhold's own: file of user:password lines for -S, in place of\n\
+         MEMCACHED_SASL_PWDB; read again at SIGHUP and when it changes",
         Kind::Value("Missing sasl_pwdb argument", |t, v| {
             t.settings.sasl_pwdb = Some(OsStr::from_bytes(v).into());
             Ok(())
