@@ -25,13 +25,13 @@ pub mod signals;
 
 use crate::clock::Clock;
 use crate::commands::Server;
-use crate::net::{self, Listener, Workers};
+use crate::net::{self, Listener, Tls, Workers};
 use crate::settings::{MIB, Settings};
 use crate::store::Store;
 use crate::sync::Arc;
 use crate::sys::{self, reason, resources};
 use background::Background;
-use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
+use exit::{Exit, FAILURE, OS_ERROR, SUCCESS, USAGE};
 use logging::say;
 use notify::Watchdog;
 use process::PidFile;
@@ -70,6 +70,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     settings.port_file = std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into);
 
     settings.sasl_pwdb = settings.sasl_pwdb.or_else(|| std::env::var_os("MEMCACHED_SASL_PWDB").map(Into::into));
+    let tls = load_tls(&settings)?;
     process::limits(&settings)?;
     process::user(&settings)?;
     // As whom they will be read again.
@@ -93,7 +94,10 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.clone(), Arc::clone(&server)).map_err(threads)?;
-    let listeners = listen(&server.settings)?;
+    let listeners = listen(&server.settings, tls.as_ref())?;
+    if let Some(tls) = tls {
+        let _ = server.refresh_certs.set(Box::new(move || tls.refresh()));
+    }
     let on_shutdown = Box::new(|graceful| if graceful { Stop::Graceful.ask() } else { Stop::Now.ask() });
     let workers = Workers::start(Arc::clone(&server), store, listeners, on_shutdown).map_err(threads)?;
     let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
@@ -102,18 +106,27 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     Ok(Running { server, signals, workers, background, watchdog, pid_file })
 }
 
+/// What TLS needs, while files may be read that only root can.
+fn load_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, Exit> {
+    if !settings.tls.enabled {
+        return Ok(None);
+    }
+    let tls = Tls::load(&settings.tls).map_err(|line| Exit::new(USAGE, line))?;
+    Ok(Some(Arc::new(tls)))
+}
+
 /// Binds, and tells whoever waits for it which ports it became.
-fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
+fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, Exit> {
     if settings.tcp_port < -1 && settings.socket_path.is_none() {
         return Err(Exit::new(OS_ERROR, impossible_port(settings)));
     }
     let inherited = notify::inherited_sockets()
         .map_err(|error| Exit::new(OS_ERROR, format!("failed to take inherited sockets: {}", reason(&error))))?;
     let listeners = if inherited.is_empty() {
-        net::listen(settings)
+        net::listen(settings, tls)
     } else {
         // They stand in the place of -l, -p and -s: whoever made them has chosen where to listen.
-        net::listen_inherited(inherited, settings.binding_protocol)
+        net::listen_inherited(inherited, settings.binding_protocol, tls)
     };
     let listeners = listeners.map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
     process::enough_connections(settings, listeners.len())?;
@@ -152,7 +165,7 @@ fn write_pid_file(settings: &Settings) -> Option<PidFile> {
 impl Running {
     /// Serves until a signal or a client says stop, then stops in order: first whoever brings work, then whoever does it.
     fn wait(self) {
-        let stop = self.signals.wait(|| passwords::reload(&self.server));
+        let stop = self.signals.wait(|| reload(&self.server));
         if let Some(line) = stop.farewell(self.server.live.verbosity()) {
             say(line);
         }
@@ -165,6 +178,20 @@ impl Running {
         if let Some(line) = self.pid_file.and_then(PidFile::remove) {
             say(&line);
         }
+    }
+}
+
+/// SIGHUP: reads again what is read from files. Never fatal.
+fn reload(server: &Server) {
+    let authenticates = server.settings.protocol_of_authentication().is_some();
+    if authenticates {
+        passwords::reload(server);
+    }
+    match server.refresh_certs() {
+        None if authenticates => {}
+        None => log::info!("SIGHUP: nothing to read again"),
+        Some(Ok(())) => log::info!("SIGHUP: certificates read again"),
+        Some(Err(line)) => log::error!("{line}"),
     }
 }
 
