@@ -457,7 +457,15 @@ mod tests {
     use super::*;
 
     fn options(interfaces: Option<&str>) -> TcpOptions<'_> {
-        TcpOptions { interfaces, port: 11211, backlog: 16, protocol: BindingProtocol::Negotiating, only: None, mark: 0, tls: None }
+        TcpOptions {
+            interfaces,
+            port: 11211,
+            backlog: 16,
+            protocol: BindingProtocol::Negotiating,
+            only: None,
+            mark: 0,
+            tls: None,
+        }
     }
 
     fn read(element: &str) -> Result<(Option<&str>, u16, BindingProtocol), String> {
