@@ -185,7 +185,6 @@ fn a_hash_power_must_exceed_the_lock_tables() {
 #[test]
 fn what_is_missing_is_said_in_one_line() {
     let cases: &[(&[&str], &str)] = &[
-        (&["-U", "11211"], "-U"),
         (&["-S"], "-S"),
         (&["--enable-sasl"], "--enable-sasl"),
         (&["-Y", "file"], "-Y"),
@@ -268,6 +267,9 @@ fn options_set_what_they_say() {
         (&["-W"], |s| s.watch_enabled = false),
         (&["--debug-commands"], |s| s.debug_commands = true),
         (&["-Z"], |s| s.tls.enabled = true),
+        (&["-U", "5"], |s| (s.udp_port, s.tcp_port) = (5, 5)),
+        (&["-U", "5", "-p", "6"], |s| (s.udp_port, s.tcp_port) = (5, 6)),
+        (&["-U", "0"], |_| {}),
         (&["extra", "--", "-q"], |_| {}),
     ];
     for (line, change) in cases {
