@@ -21,7 +21,8 @@ struct Udp {
 impl Udp {
     fn start(arguments: &[&str]) -> Udp {
         let port = free_udp_port();
-        let arguments = [&["-U", &port.to_string()], arguments].concat();
+        let spelled = port.to_string();
+        let arguments = [&["-U", &spelled], arguments].concat();
         Udp::of(Server::start(&memhold(), &arguments), port)
     }
 
@@ -33,7 +34,7 @@ impl Udp {
 
     /// Sends a request in one datagram.
     fn send(&self, id: u16, commands: &[u8]) {
-        self.send_raw(&[&id.to_be_bytes(), &[0, 0, 0, 1, 0, 0], commands].concat());
+        self.send_raw(&[&id.to_be_bytes()[..], &[0, 0, 0, 1, 0, 0], commands].concat());
     }
 
     fn send_raw(&self, datagram: &[u8]) {

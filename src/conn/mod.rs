@@ -100,8 +100,8 @@ struct Turn {
     requests: usize,
     /// Length of the output at which it ends.
     output_max: usize,
-    /// Its end is others' turn, and counted.
-    yields: bool,
+    /// The input is all there will ever be: nothing that goes on by itself is begun.
+    datagram: bool,
 }
 
 /// What a phase did with the input. No `next`: go on at once in the phase that is now.
@@ -139,7 +139,7 @@ impl Conn {
         let turn = Turn {
             requests: cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R,
             output_max: out.len() + OUTPUT_PER_TURN,
-            yields: true,
+            datagram: false,
         };
         self.take_turn(turn, input, out, cx)
     }
@@ -147,7 +147,7 @@ impl Conn {
     /// Runs one request at most, or a part of one whose answer reaches `output_max` bytes: for datagrams, where each answer travels by
     /// itself. [`Next::Again`] when there is more.
     pub fn process_one(&mut self, input: &[u8], out: &mut Output, output_max: usize, cx: &mut Context<'_>) -> Progress {
-        self.take_turn(Turn { requests: 1, output_max: out.len() + output_max, yields: false }, input, out, cx)
+        self.take_turn(Turn { requests: 1, output_max: out.len() + output_max, datagram: true }, input, out, cx)
     }
 
     fn take_turn(&mut self, mut turn: Turn, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
@@ -164,6 +164,7 @@ impl Conn {
     fn step(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Step {
         match &mut self.phase {
             Phase::Closing => Step::stop(0, Next::Close),
+            Phase::Dump(_) if turn.datagram => Step::stop(0, Next::Again),
             Phase::Dump(dump) => {
                 let room = turn.output_max.saturating_sub(out.len());
                 let done = dump.step(cx, out.bytes_mut(), room);
@@ -175,7 +176,7 @@ impl Conn {
             }
             _ if input.is_empty() => Step::stop(0, Next::Read),
             Phase::Command | Phase::Keys { .. } if turn.is_used_up(out) => {
-                if turn.yields {
+                if !turn.datagram {
                     cx.stats.count(Counter::ConnYields);
                 }
                 Step::stop(0, Next::Again)

@@ -215,7 +215,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn spelled(detail: String) -> Failure {
+    fn spelled(detail: String) -> Failure {
         Failure { detail: Some(detail), reason: "Invalid argument".to_owned() }
     }
 

@@ -30,7 +30,6 @@ use crate::conn::{Conn, Next, Output};
 use crate::settings::{Settings, UdpAnswerMax};
 use crate::stats::Counter;
 use crate::sync::Arc;
-use crate::sys::reason;
 
 /// Bytes in front of every datagram.
 const HEADER_BYTES: usize = 8;
@@ -83,12 +82,15 @@ pub fn listen_udp(options: &TcpOptions<'_>, answer_max: UdpAnswerMax) -> Result<
                     listeners.push(listener.map_err(|error| fail(Failure::system("setsockopt", &error)))?);
                 }
                 // As with TCP: one that works is enough, and this machine may have no IPv6.
-                Err(error) => in_use = Some(error),
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRINUSE | libc::EAFNOSUPPORT)) => {
+                    in_use = Some(error);
+                }
+                Err(error) => return Err(fail(Failure::system("bind", &error))),
             }
         }
     }
     match in_use {
-        Some(error) if listeners.is_empty() => Err(fail(Failure::spelled(format!("bind(): {}", reason(&error))))),
+        Some(error) if listeners.is_empty() => Err(fail(Failure::system("bind", &error))),
         _ => Ok(listeners),
     }
 }
