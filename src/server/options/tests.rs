@@ -184,10 +184,7 @@ fn a_hash_power_must_exceed_the_lock_tables() {
 
 #[test]
 fn what_is_missing_is_said_in_one_line() {
-    let cases: &[(&[&str], &str)] = &[
-        (&["-N", "4"], "-N"),
-        (&["-o", "ext_path=/x:1G"], "-o ext_path"),
-    ];
+    let cases: &[(&[&str], &str)] = &[(&["-N", "4"], "-N"), (&["-o", "ext_path=/x:1G"], "-o ext_path")];
     for (line, option) in cases {
         assert_eq!(exit(line), (1, format!("not supported yet: {option}")), "for {line:?}");
     }
