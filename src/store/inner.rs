@@ -228,14 +228,21 @@ impl Inner {
         state.has(PINNED) && self.pins.is_pinned(name)
     }
 
-    /// Takes the item in a chunk out of the index, if it still is one and nobody has it pinned. Its class (or the large store) is locked
-    /// by the caller, who owns the chunk afterwards.
-    pub fn take_item(&self, name: Ref, stable: Stable<'_>) -> bool {
+    /// Takes the item in a chunk out of the index, if it still is one, nobody has it pinned, and it is `wanted`: what was read of it
+    /// before may have changed until its stripe is locked. Its class (or the large store) is locked by the caller, who owns the chunk
+    /// afterwards.
+    pub fn take_item(
+        &self,
+        name: Ref,
+        stable: Stable<'_>,
+        wanted: impl FnOnce(Chunk<'_>, State) -> bool,
+    ) -> bool {
         let hash = self.hasher.hash(self.key_of(name, stable));
         let locked = self.index.lock(hash);
         let chunk = Chunk::named(&self.arena, name);
         let Some((slot, _)) = locked.find(|other, _| other == name) else { return false };
-        if self.is_pinned(name, chunk.state()) {
+        let state = chunk.state();
+        if self.is_pinned(name, state) || !wanted(chunk, state) {
             return false;
         }
         locked.remove(slot, name);

@@ -78,7 +78,7 @@ impl Inner {
             class.counts.crawler_items_checked += 1;
             let exptime = chunk.shape().0;
             let over = state.kind() == Kind::Item && Inner::expired(exptime, now);
-            if !over || !self.take_small(class, offset) {
+            if !over || !self.take_over(class, offset, now) {
                 // What stays due (a draft, a pinned item) is looked at again a second later.
                 self.expiry
                     .note(offset, if exptime <= now.seconds && exptime != 0 { now.seconds + 1 } else { exptime });
@@ -105,11 +105,8 @@ impl Inner {
             };
             let chunk = Chunk::named(&self.arena, head);
             if Inner::expired(chunk.shape().0, now)
-                && !self.is_pinned(head, chunk.state())
-                && self.drop_large(&mut large, head, now)
+                && self.drop_expired_large(&mut large, head, now)
             {
-                large.counts.crawler_reclaimed += 1;
-                large.counts.reclaimed -= 1;
                 continue;
             }
             place += 1;

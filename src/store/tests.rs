@@ -286,6 +286,27 @@ fn expired_items_are_found_within_a_second_of_steps() {
 }
 
 #[test]
+fn a_touch_in_the_last_second_is_not_undone_by_the_sweep() {
+    let store = Store::open(&config(8)).expect("memory");
+    let (toucher, sweeper) = (Now::at(1000, 0), Now::at(1001, 0));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                store.maintain(sweeper);
+            }
+        });
+        let lost = (0..100_000).find(|_| {
+            set(&store, b"session", b"1", 1001, toucher).expect("memory");
+            touch(&store, b"session", 1100, toucher) && get(&store, b"session", toucher).is_none()
+        });
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(lost, None, "rounds until an item that was touched was gone");
+    });
+    store.check(sweeper).expect("sound");
+}
+
+#[test]
 fn a_pinned_value_outlives_its_item() {
     let store = Store::open(&config(16)).expect("memory");
     let now = Now::at(1000, 0);
