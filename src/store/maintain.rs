@@ -79,9 +79,10 @@ impl Inner {
             let exptime = chunk.shape().0;
             let over = state.kind() == Kind::Item && Inner::expired(exptime, now);
             if !over || !self.take_over(class, offset, now) {
-                // What stays due (a draft, a pinned item) is looked at again a second later.
-                self.expiry
-                    .note(offset, if exptime <= now.seconds && exptime != 0 { now.seconds + 1 } else { exptime });
+                // A draft, whose owner may not have written its expiry yet, and what is over but pinned, or has just been
+                // touched, is looked at again a second later.
+                let later = if state.kind() == Kind::Draft || over { now.seconds + 1 } else { exptime };
+                self.expiry.note(offset, later);
                 continue;
             }
             class.counts.crawler_reclaimed += 1;
