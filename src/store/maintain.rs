@@ -174,21 +174,9 @@ impl Inner {
     /// Sets the threshold of a class from a sample of its items.
     pub fn sample_age(&self, class: &mut Class, now: Now) {
         let mut scores = Vec::with_capacity(SAMPLES);
-        let mut random = now.ticks ^ class.index << 16;
-        for _ in 0..SAMPLES {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let page = class.pages()[(random >> 8) as usize % class.pages().len()];
-            let carved = self.arena.geometry(page).carved;
-            if carved == 0 {
-                continue;
-            }
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let chunk = Chunk::at(&self.arena, class.chunk_offset(&self.arena, page, (random >> 8) % carved));
-            let state = chunk.state();
-            if state.kind() == Kind::Item {
-                scores.push(Inner::score(chunk, state, now));
-            }
-        }
+        class.sample(&self.arena, now.ticks ^ class.index << 16, SAMPLES, |chunk, state| {
+            scores.push(Inner::score(chunk, state, now));
+        });
         if let Some(age) = old_age(scores) {
             class.threshold = age;
         }
