@@ -10,7 +10,7 @@
 use super::classes::Classes;
 use super::expiry::Expiry;
 use super::hash::KeyHasher;
-use super::index::{Index, KeyHash, Locked, Slot};
+use super::index::{Index, Items, KeyHash, Locked, Slot};
 use super::large::{Large, mark_head};
 use super::memory::item::{Chunk, PINNED};
 use super::memory::{Arena, Kind, Ref, Stable, State, intact};
@@ -306,9 +306,14 @@ impl Inner {
         let age = u64::from(large.threshold) * mean.isqrt() as u64;
         standing.age.store(if large.items() == 0 { 0 } else { age }, Ordering::Relaxed);
     }
+}
 
-    /// The hash of an item's key, for the index when it splits.
-    pub fn hash_of(&self, name: Ref, stable: Stable<'_>) -> KeyHash {
+impl Items for Inner {
+    fn hash_of(&self, name: Ref, stable: Stable<'_>) -> KeyHash {
         self.hasher.hash(self.key_of(name, stable))
+    }
+
+    fn prefetch(&self, name: Ref) {
+        self.arena.prefetch(name);
     }
 }
