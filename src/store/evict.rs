@@ -215,12 +215,7 @@ impl Inner {
     }
 
     /// Takes an item that is `wanted` out of the index and its bytes off the class's account.
-    fn take_small(
-        &self,
-        class: &mut Class,
-        offset: usize,
-        wanted: impl FnOnce(Chunk<'_>, State) -> bool,
-    ) -> bool {
+    fn take_small(&self, class: &mut Class, offset: usize, wanted: impl FnOnce(Chunk<'_>, State) -> bool) -> bool {
         let chunk = Chunk::at(&self.arena, offset);
         let size = chunk.shape().1.total() as u64;
         let taken = self.take_item(chunk.name(), Stable::from_guard(&*class), wanted);

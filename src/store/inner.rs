@@ -231,12 +231,7 @@ impl Inner {
     /// Takes the item in a chunk out of the index, if it still is one, nobody has it pinned, and it is `wanted`: what was read of it
     /// before may have changed until its stripe is locked. Its class (or the large store) is locked by the caller, who owns the chunk
     /// afterwards.
-    pub fn take_item(
-        &self,
-        name: Ref,
-        stable: Stable<'_>,
-        wanted: impl FnOnce(Chunk<'_>, State) -> bool,
-    ) -> bool {
+    pub fn take_item(&self, name: Ref, stable: Stable<'_>, wanted: impl FnOnce(Chunk<'_>, State) -> bool) -> bool {
         let hash = self.hasher.hash(self.key_of(name, stable));
         let locked = self.index.lock(hash);
         let chunk = Chunk::named(&self.arena, name);

@@ -105,9 +105,7 @@ impl Inner {
                 break;
             };
             let chunk = Chunk::named(&self.arena, head);
-            if Inner::expired(chunk.shape().0, now)
-                && self.drop_expired_large(&mut large, head, now)
-            {
+            if Inner::expired(chunk.shape().0, now) && self.drop_expired_large(&mut large, head, now) {
                 continue;
             }
             place += 1;

@@ -199,7 +199,7 @@ fn proven_permille(class: &Class, arena: &Arena, now: Now) -> u64 {
         items += 1;
         proven += u64::from(state.has(MAIN));
     });
-    if items == 0 { 0 } else { proven * 1000 / items }
+    (proven * 1000_u64).checked_div(items).unwrap_or(0)
 }
 
 fn add(totals: &mut Totals, counts: &Counts) {
