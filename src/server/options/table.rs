@@ -390,8 +390,12 @@ pub static OPTIONS: &[Opt] = &[
         long: "memory-file",
         value: "file",
         default: "",
-        help: "keep item memory in a file of a RAM disk",
-        action: Action::Absent,
+        help: "keep item memory in a file of a RAM disk: the next start finds its items there,\n\
+               whatever ended this one",
+        action: Action::Set(|t, v| {
+            t.settings.memory_file = Some(path(v));
+            Ok(())
+        }),
     },
     Opt {
         short: b'Z',

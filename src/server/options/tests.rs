@@ -4,7 +4,7 @@
 use super::extended::{EXTENDED, Kind};
 use super::table::OPTIONS;
 use super::*;
-use crate::settings::{BindingProtocol, HashAlgorithm, MIB, TlsVersion, UdpAnswerMax, VerifyMode};
+use crate::settings::{BindingProtocol, HashAlgorithm, MIB, TlsVersion, UdpAnswerMax, UnfitFile, VerifyMode};
 use std::path::PathBuf;
 
 /// How `Settings` should differ from the default.
@@ -189,7 +189,6 @@ fn what_is_missing_is_said_in_one_line() {
         (&["-S"], "-S"),
         (&["--enable-sasl"], "--enable-sasl"),
         (&["-Y", "file"], "-Y"),
-        (&["-e", "file"], "-e"),
         (&["-N", "4"], "-N"),
         (&["-B", "binary"], "-B binary"),
         (&["-o", "ext_path=/x:1G"], "-o ext_path"),
@@ -267,6 +266,10 @@ fn options_set_what_they_say() {
         (&["-X"], |s| s.dump_enabled = false),
         (&["-W"], |s| s.watch_enabled = false),
         (&["--debug-commands"], |s| s.debug_commands = true),
+        (&["-e", "/dev/shm/x"], |s| s.memory_file = Some("/dev/shm/x".into())),
+        (&["--memory-file=/dev/shm/x"], |s| s.memory_file = Some("/dev/shm/x".into())),
+        (&["-o", "memory_file_unfit=set_aside"], |s| s.memory_file_unfit = UnfitFile::SetAside),
+        (&["-o", "no_keep_memory"], |s| s.keep_memory = false),
         (&["-Z"], |s| s.tls.enabled = true),
         (&["extra", "--", "-q"], |_| {}),
     ];
