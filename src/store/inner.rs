@@ -184,15 +184,14 @@ impl Inner {
         let _one_at_a_time = lock(&self.flushing);
         let at = self.flush_at.load(Ordering::Relaxed);
         if at != 0 && at <= now.seconds {
-            self.flush_locked(now, true);
-            self.flush_at.store(0, Ordering::Relaxed);
+            self.flush_locked(now);
         }
     }
 
-    /// Everything stored so far is over.
+    /// Everything stored so far is over, and no flush is to come any more.
     pub fn flush(&self, now: Now) {
         let _one_at_a_time = lock(&self.flushing);
-        self.flush_locked(now, false);
+        self.flush_locked(now);
     }
 
     /// Everything stored so far will be over at `when`; replaces an earlier such wish.
@@ -202,9 +201,10 @@ impl Inner {
         self.flush_at.store(when, Ordering::Relaxed);
     }
 
-    fn flush_locked(&self, now: Now, fired: bool) {
+    fn flush_locked(&self, now: Now) {
         let sequence = self.arena.sequence().load(Ordering::Relaxed);
-        self.arena.note_flush(sequence, now.seconds, fired);
+        self.arena.note_flush(sequence, now.seconds);
+        self.flush_at.store(0, Ordering::Relaxed);
         self.flushed_at.store(now.seconds, Ordering::Relaxed);
         self.flushed.fetch_max(sequence, Ordering::Relaxed);
     }

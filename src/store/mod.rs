@@ -422,7 +422,6 @@ impl Store {
 
     /// `flush_all`: everything stored so far is invisible from now on. Replaces a pending one, as a later one always does.
     pub fn flush(&self, now: Now) {
-        self.inner().flush_at.store(0, Ordering::Relaxed);
         self.inner().flush(now);
     }
 

@@ -95,6 +95,13 @@ pub struct Counts {
     pub reflocked: u64,
 }
 
+impl Counts {
+    /// Forgets events; keeps what tells a state.
+    pub fn reset(&mut self) {
+        *self = Counts { requested: self.requested, ..Counts::default() };
+    }
+}
+
 /// One slab class. Behind its lock.
 #[derive(Debug)]
 pub struct Class {

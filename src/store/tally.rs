@@ -179,6 +179,17 @@ impl Store {
         stats.take_counts(&large.counts, large.threshold);
     }
 
+    /// Forgets the events counted so far (while a kept arena was taken over); keeps what tells a state.
+    pub(super) fn reset_counts(&self) {
+        let inner = self.inner();
+        for class in &inner.slabs {
+            lock(class).counts.reset();
+        }
+        lock(&inner.large).counts.reset();
+        inner.pages_moved.store(0, Ordering::Relaxed);
+        inner.rescues.store(0, Ordering::Relaxed);
+    }
+
     /// The chunk sizes of the classes, ascending: the slab table that `-vv` prints.
     #[must_use]
     pub fn class_sizes(&self) -> &[usize] {
