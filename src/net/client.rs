@@ -69,6 +69,13 @@ impl Buffers {
     }
 }
 
+impl Buffers {
+    /// The parts that datagrams need.
+    pub(super) fn for_datagrams(&mut self) -> (&mut [u8], &mut Output) {
+        (&mut self.input, &mut self.output)
+    }
+}
+
 /// One client of a worker.
 pub(super) struct Client {
     stream: Stream,

@@ -185,7 +185,6 @@ fn a_hash_power_must_exceed_the_lock_tables() {
 #[test]
 fn what_is_missing_is_said_in_one_line() {
     let cases: &[(&[&str], &str)] = &[
-        (&["-U", "11211"], "-U"),
         (&["-S"], "-S"),
         (&["--enable-sasl"], "--enable-sasl"),
         (&["-Y", "file"], "-Y"),
@@ -271,6 +270,9 @@ fn options_set_what_they_say() {
         (&["-o", "memory_file_unfit=set_aside"], |s| s.memory_file_unfit = UnfitFile::SetAside),
         (&["-o", "no_keep_memory"], |s| s.keep_memory = false),
         (&["-Z"], |s| s.tls.enabled = true),
+        (&["-U", "5"], |s| (s.udp_port, s.tcp_port) = (5, 5)),
+        (&["-U", "5", "-p", "6"], |s| (s.udp_port, s.tcp_port) = (5, 6)),
+        (&["-U", "0"], |_| {}),
         (&["extra", "--", "-q"], |_| {}),
     ];
     for (line, change) in cases {
