@@ -3,6 +3,7 @@
 use super::testing::{Talk, however_cut};
 use super::{Next, OUTPUT_PER_TURN};
 use crate::settings::Settings;
+use crate::store::{Lookup, PIN_BYTES, Value};
 
 /// Says each left side and expects each right side, on one server.
 fn talk(exchanges: &[(&str, &str)]) -> Talk {
@@ -763,5 +764,72 @@ mod statistics {
              CLIENT_ERROR stats detail not allowed\r\nCLIENT_ERROR flush_all not allowed\r\n"
         );
         assert_eq!(talk.stat("", "cmd_flush"), "1");
+    }
+}
+
+/// Values of [`PIN_BYTES`] and more that lie in one chunk, while somebody reads them without a lock.
+mod pinned {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// Far more than the exchanges take; less than anybody would wait for a deadlock.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A number with spaces up to the size that is pinned, held as a slow reader holds it; then the exchanges, each of which has to
+    /// be answered, and the reader lets go while they go on.
+    ///
+    /// Arithmetic once pinned the value itself and let go of it under the stripe that letting go took: that thread waited for itself,
+    /// and every other client of the stripe for it.
+    fn exchanges_beside_a_reader(exchanges: &'static [(&'static str, &'static str)]) {
+        let (done, wait) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut talk = Talk::new();
+            let padded = format!("{:<width$}", 41, width = PIN_BYTES + 100);
+            assert_eq!(talk.say(format!("set n 0 0 {}\r\n{padded}\r\n", padded.len())), "STORED\r\n");
+            let store = talk.store.clone();
+            let held = store.lookup(b"n", store.hash(b"n"), talk.now, |found| match found {
+                Lookup::Found(entry) => match entry.value() {
+                    Value::Pinned(value) => Some(value),
+                    Value::Inline(_) => None,
+                },
+                Lookup::Absent(_) => None,
+            });
+            let held = held.expect("a value of this size is pinned");
+            for (sent, expected) in exchanges {
+                assert_eq!(talk.say(sent), *expected, "to {sent:?}");
+            }
+            assert_eq!(held.slice_at(0), padded.as_bytes(), "the reader still sees what it began to read");
+            drop(held);
+            for (sent, _) in exchanges {
+                talk.say(sent);
+            }
+            assert_eq!(store.held_bytes(), 0, "nobody reads any more");
+            let _ = done.send(());
+        });
+        let end = wait.recv_timeout(PATIENCE);
+        assert_ne!(end, Err(mpsc::RecvTimeoutError::Timeout), "a command on a value that is being read waits for ever");
+        assert_eq!(end, Ok(()), "an answer was wrong, see above");
+    }
+
+    #[test]
+    fn arithmetic_on_a_value_that_is_being_read_does_not_wait_for_the_reader() {
+        exchanges_beside_a_reader(&[
+            ("incr n 1\r\n", "42\r\n"),
+            ("decr n 2\r\n", "40\r\n"),
+            ("ma n v\r\n", "VA 2\r\n41\r\n"),
+        ]);
+        exchanges_beside_a_reader(&[("ma n MD D41 v\r\n", "VA 1\r\n0\r\n"), ("incr m 1\r\n", "NOT_FOUND\r\n")]);
+    }
+
+    #[test]
+    fn whatever_replaces_or_removes_a_value_that_is_being_read_is_done_at_once() {
+        exchanges_beside_a_reader(&[("append n 0 0 1\r\nx\r\n", "STORED\r\n"), ("delete n\r\n", "DELETED\r\n")]);
+        exchanges_beside_a_reader(&[
+            ("md n I\r\n", "HD\r\n"),
+            ("md n x\r\n", "HD\r\n"),
+            ("touch n 0\r\n", "TOUCHED\r\n"),
+        ]);
+        exchanges_beside_a_reader(&[("set n 0 -1 1\r\nx\r\n", "STORED\r\n"), ("get n\r\n", "END\r\n")]);
     }
 }
