@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::stats::Baseline;
 use crate::clock::{Clock, Now};
+use crate::logger::Logger;
 use crate::settings::{LiveSettings, Settings};
 use crate::stats::{Prefixes, ProcessStats, ThreadStats};
 use crate::sync::{Arc, AtomicBool, Mutex};
@@ -33,6 +34,9 @@ pub trait ConnTable: Send + Sync {
     fn rows(&self, now: Now) -> Vec<ConnRow>;
 }
 
+/// Most bytes of buffer that a watcher is given, whatever `watcher_logbuf_size` says: there are two for each.
+const LOGBUF_MAX: usize = 64 << 20;
+
 /// See the file's head.
 pub struct Server {
     /// What the operator asked for.
@@ -44,7 +48,9 @@ pub struct Server {
     /// Unix second of the start, which `uptime` counts from.
     pub started_seconds: u32,
     /// Facts of the process.
-    pub process: ProcessStats,
+    pub process: Arc<ProcessStats>,
+    /// What watchers are told.
+    pub logger: Arc<Logger>,
     /// One block of counters for each worker.
     pub threads: Vec<Arc<ThreadStats>>,
     /// `stats detail`.
@@ -67,12 +73,16 @@ impl Server {
         let prefixes = Prefixes::new(settings.prefix_delimiter, settings.detail_enabled);
         let threads = (0..settings.num_threads).map(|_| Arc::new(ThreadStats::new())).collect();
         let started_seconds = clock.now().seconds;
+        let process = Arc::new(ProcessStats::new());
+        let buffer_bytes = usize::try_from(settings.watcher_logbuf_bytes).unwrap_or(usize::MAX).min(LOGBUF_MAX);
+        let logger = Arc::new(Logger::new(Arc::clone(&process), buffer_bytes));
         Server {
             settings,
             live,
             clock,
             started_seconds,
-            process: ProcessStats::new(),
+            process,
+            logger,
             threads,
             prefixes,
             baseline: Mutex::new(Baseline::default()),

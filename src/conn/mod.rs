@@ -21,6 +21,7 @@ pub use batch::REPLY_MAX;
 pub use output::Output;
 
 use crate::commands::{Context, Dump};
+use crate::logger::Watcher;
 use crate::protocol::limits::LINE_MAX;
 use crate::protocol::reply::Error;
 use crate::protocol::{KeyList, encode, text};
@@ -39,6 +40,8 @@ pub struct Conn {
     phase: Phase,
     /// Second at which the value being received, or about to be, first had to wait for memory that clients may hold.
     waits_since: Option<u32>,
+    /// See [`Conn::has_quit`].
+    quit: bool,
 }
 
 /// What the next byte of the input belongs to.
@@ -60,6 +63,8 @@ enum Phase {
     SwallowLine(Option<Error>),
     /// Nothing yet: a dump is being written.
     Dump(Box<Dump>),
+    /// Nobody: the client watches, and is told what it asked for.
+    Watch(Box<Watcher>),
     /// Nothing any more.
     Closing,
 }
@@ -81,6 +86,8 @@ pub enum Next {
     /// The turn is used up: call again, with what is left of the input (perhaps nothing), once the others have had
     /// theirs and the output has gone below its limit.
     Again,
+    /// The client watches: call again every now and then, with what has arrived (perhaps nothing), to see what there is to tell.
+    Watch,
     /// The next request cannot be run now, because clients hold as much of item memory as they may: call again, with what is left of
     /// the input, a little later.
     Later,
@@ -127,7 +134,7 @@ impl Conn {
     /// A client that has said nothing yet.
     #[must_use]
     pub const fn new() -> Conn {
-        Conn { phase: Phase::Command, waits_since: None }
+        Conn { phase: Phase::Command, waits_since: None, quit: false }
     }
 
     /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
@@ -158,6 +165,11 @@ impl Conn {
                 }
                 self.phase = Phase::Command;
                 Step::go_on(0)
+            }
+            Phase::Watch(watcher) => {
+                let room = turn.output_max.saturating_sub(out.len());
+                watcher.take(out.bytes_mut(), room);
+                Step::stop(input.len(), Next::Watch)
             }
             _ if input.is_empty() => Step::stop(0, Next::Read),
             Phase::Command | Phase::Keys { .. } if turn.is_used_up(out) => {
@@ -213,6 +225,24 @@ impl Conn {
         matches!(self.phase, Phase::Upload(_))
     }
 
+    /// Whether the client watches.
+    #[must_use]
+    pub const fn watches(&self) -> bool {
+        matches!(self.phase, Phase::Watch(_))
+    }
+
+    /// Whether a dump is being written, which the client has to take.
+    #[must_use]
+    pub const fn dumps(&self) -> bool {
+        matches!(self.phase, Phase::Dump(_))
+    }
+
+    /// Whether the conversation was ended by the client's `quit` (or `shutdown`), not by something it should not have said.
+    #[must_use]
+    pub const fn has_quit(&self) -> bool {
+        self.quit
+    }
+
     /// What the client is being waited for, by the names of `stats conns`.
     #[must_use]
     pub const fn state_name(&self) -> &'static str {
@@ -222,6 +252,7 @@ impl Conn {
             Phase::Upload(_) => "conn_nread",
             Phase::Swallow(_) | Phase::SwallowLine(_) => "conn_swallow",
             Phase::Dump(_) => "conn_mwrite",
+            Phase::Watch(_) => "conn_watch",
             Phase::Closing => "conn_closing",
         }
     }

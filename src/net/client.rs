@@ -14,6 +14,7 @@ use super::roster::{Pulse, State};
 use super::stream::Stream;
 use crate::commands::Context;
 use crate::conn::{Conn, Next, OUTPUT_PER_TURN, Output, REPLY_MAX};
+use crate::logger::CloseReason;
 use crate::stats::{Counter, ThreadStats};
 use crate::sync::Arc;
 
@@ -84,6 +85,8 @@ pub(super) struct Client {
     watching: bool,
     /// Has a place in the worker's queue.
     pub(super) queued: bool,
+    /// Why it is closed, when it is.
+    reason: CloseReason,
 }
 
 // With its entry in the roster and its pulse, an idle client costs some 230 bytes.
@@ -105,6 +108,11 @@ pub(super) enum After {
     Rest,
     /// More is waiting: at the back of the queue.
     Again,
+    /// It watches: another turn a little later, to tell it what has come.
+    Watch {
+        /// There was something this time.
+        told: bool,
+    },
     /// The socket takes no more replies for now.
     Blocked,
     /// It may not run now, because clients hold as much memory as they may.
@@ -151,11 +159,22 @@ impl Client {
             closing: false,
             watching: false,
             queued: false,
+            reason: CloseReason::Error,
         }
     }
 
     pub(super) fn fd(&self) -> RawFd {
         self.stream.fd()
+    }
+
+    /// Why it wants to be closed.
+    pub(super) fn close_reason(&self) -> CloseReason {
+        self.reason
+    }
+
+    /// Whether a dump waits until the client takes what has been written of it.
+    pub(super) fn dumps(&self) -> bool {
+        self.conn.dumps()
     }
 
     pub(super) fn pulse(&self) -> &Pulse {
@@ -240,7 +259,9 @@ impl Client {
         if self.closing {
             return After::Close;
         }
-        if !self.again && !self.readable {
+        // A watcher is told things without having said any.
+        let goes_on = self.again || self.conn.watches() && !self.readable;
+        if !goes_on && !self.readable {
             return After::Rest;
         }
         if budget.exhausted(self.later || self.settled) || !self.again && self.conn.must_wait(cx.now) {
@@ -248,7 +269,7 @@ impl Client {
         }
         self.pulse.set_state(State::ParseCmd);
         let received =
-            if self.again { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
+            if goes_on { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
         match received {
             Received::Ran(next) => self.answer(next, buffers, cx.stats, alone),
             Received::Nothing => After::Rest,
@@ -302,6 +323,7 @@ impl Client {
         };
         if into_item + beyond == 0 {
             // Everything complete has been run and answered: a half-closed client is served before it gets here.
+            self.reason = CloseReason::Normal;
             return Received::Ended;
         }
         // Fewer bytes than asked: the socket is empty, and the next byte makes a new event. A second read, only to see
@@ -359,6 +381,7 @@ impl Client {
         stats: &ThreadStats,
         alone: &mut dyn FnMut() -> bool,
     ) -> After {
+        let told = !buffers.output.is_empty();
         let sent = send(&mut self.stream, &mut buffers.output, stats, alone);
         match sent {
             Sent::All => {}
@@ -379,6 +402,9 @@ impl Client {
         self.later = next == Next::Later;
         let blocked = sent != Sent::All;
         let waiting = if sent == Sent::Paused { After::Again } else { After::Blocked };
+        if self.conn.has_quit() {
+            self.reason = CloseReason::Normal;
+        }
         match next {
             Next::Shutdown { graceful } => After::Shutdown { graceful },
             Next::Close if !blocked => After::Close,
@@ -388,6 +414,7 @@ impl Client {
             }
             _ if blocked => waiting,
             Next::Again => After::Again,
+            Next::Watch => After::Watch { told },
             Next::Later => After::Starved,
             Next::Read if self.readable => After::Again,
             Next::Read => After::Rest,

@@ -77,6 +77,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let seed = RandomState::new().build_hasher().finish();
     let store = Store::open(&memory::store_config(&settings, seed)).map_err(|text| Exit::new(FAILURE, text))?;
     let server = Arc::new(Server::new(settings, Clock::start()));
+    store.tell(Arc::clone(&server.logger));
     // Set here and only here; the commands may not call the system themselves.
     let _ = server.cpu_time.set(resources::cpu_time);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));

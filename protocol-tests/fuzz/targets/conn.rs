@@ -32,7 +32,7 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
     let store = Store::open(&config()).expect("address space for a small store");
     let settings = Settings { num_threads: 1, ..Settings::default() };
     let server = Server::new(settings, Clock::start());
-    let mut cx = Context { store: &store, server: &server, stats: &server.threads[0], now: Now::at(1_700_000_000, 0) };
+    let mut cx = Context::new(&store, &server, &server.threads[0], Now::at(1_700_000_000, 0), -1);
     let (mut conn, mut out) = (Conn::new(), Output::new());
     let (mut unread, mut answer) = (Vec::new(), Vec::new());
     let mut rest = conversation;
@@ -57,7 +57,7 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
             unread.drain(..progress.consumed);
             send(&mut out, &mut answer);
             match progress.next {
-                Next::Read => break,
+                Next::Read | Next::Watch => break,
                 // Later: what is sent above lets go of what was in the way.
                 Next::Again | Next::Later => {}
                 Next::Close | Next::Shutdown { .. } => break 'conversation,

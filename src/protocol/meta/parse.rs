@@ -113,6 +113,7 @@ fn delete<'a>(line: Line<'a>, scratch: &mut Scratch<'a>) -> Parsed<'a> {
         clear,
         exptime: flags.exptime.filter(|_| invalidate || clear),
         flags: flags.client_flags.filter(|_| clear).unwrap_or(0),
+        told_as: Some("md"),
     };
     command(MetaVerb::Delete, Request::Delete(delete), &flags, &words)
 }

@@ -68,7 +68,16 @@ fn plain_set(key: Key<'_>) -> Store<'_> {
 }
 
 fn plain_delete(key: Key<'_>) -> Delete<'_> {
-    Delete { key, compare: None, new_cas: None, invalidate: false, clear: false, exptime: None, flags: 0 }
+    Delete {
+        key,
+        compare: None,
+        new_cas: None,
+        invalidate: false,
+        clear: false,
+        exptime: None,
+        flags: 0,
+        told_as: Some("md"),
+    }
 }
 
 fn plain_arith(key: Key<'_>) -> Arith<'_> {

@@ -141,6 +141,7 @@ fn delete(line: Line<'_>) -> Parsed<'_> {
         clear: false,
         exptime: None,
         flags: 0,
+        told_as: Some("delete"),
     };
     command(Request::Delete(delete), noreply)
 }
