@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -199,6 +199,50 @@ fn an_old_socket_file_is_replaced_and_another_file_is_not() {
     assert_eq!(fs::read_to_string(&plain).expect("the file is still there"), "mine");
 }
 
+#[test]
+fn a_socket_handed_over_by_a_service_manager_is_served_instead_of_one_of_its_own() {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let address = socket.local_addr().expect("it is bound");
+    let other = free_port();
+    // The shell becomes the server, so that the socket is for the process that LISTEN_PID names.
+    let line = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" -u root -p \"$1\" 3<&0 </dev/null";
+    let child = Command::new("sh")
+        .args(["-c", line])
+        .arg(server::memhold())
+        .arg(other.to_string())
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell can be run");
+    let mut server = Started { child };
+    answers(address);
+    assert!(Link::open((Ipv4Addr::LOCALHOST, other).into()).is_err(), "-p is not bound beside it");
+    server::signal(server.child.id(), "TERM");
+    assert_eq!(wait_end(&mut server.child, PATIENCE).and_then(|status| status.code()), Some(0));
+}
+
+#[test]
+fn a_service_manager_is_told_of_readiness_life_and_the_end() {
+    let folder = Folder::new("notify");
+    let path = folder.path("manager");
+    let manager = UnixDatagram::bind(&path).expect("a socket can be made");
+    manager.set_read_timeout(Some(PATIENCE)).expect("it may be limited");
+    let port = free_port().to_string();
+    let environment = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "400000")];
+    let server = Started::new(&["-l", "127.0.0.1", "-p", &port, "-c", "100"], &environment);
+    let hear = || {
+        let mut said = [0; 1024];
+        let length = manager.recv(&mut said).expect("something is said in time");
+        String::from_utf8_lossy(&said[..length]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1\nSTATUS=Serving 100 connections at most, 64 MB of items, 4 threads\n");
+    assert_eq!([hear(), hear()], ["WATCHDOG=1\n", "WATCHDOG=1\n"]);
+    server::signal(server.child.id(), "TERM");
+    let end = std::iter::repeat_with(hear).find(|said| said != "WATCHDOG=1\n");
+    assert_eq!(end.as_deref(), Some("STOPPING=1\n"));
+}
+
 // --- signals -----------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -285,6 +329,18 @@ fn u_becomes_that_user() {
     assert!(ids.split_whitespace().skip(1).all(|each| each == id), "{ids}");
     let groups = status.lines().find(|line| line.starts_with("Groups:")).unwrap_or_default();
     assert!(groups.split_whitespace().nth(1).is_none(), "supplementary groups are dropped: {groups}");
+}
+
+#[test]
+fn system_calls_are_filtered_unless_that_is_switched_off() {
+    let filters = |flags: &[&str]| {
+        let server = Started::on_loopback(flags);
+        let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")).unwrap_or_default();
+        line.trim().parse::<u32>().expect("the kernel counts filters")
+    };
+    let unfiltered = filters(&["-o", "no_drop_privileges"]);
+    assert_eq!([filters(&[]), filters(&["-o", "drop_privileges"])], [unfiltered + 2; 2]);
 }
 
 // --- limits ------------------------------------------------------------------------------------------------------------

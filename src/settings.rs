@@ -116,6 +116,8 @@ pub struct Settings {
     pub preallocate: bool,
     /// `-C` not given.
     pub cas_enabled: bool,
+    /// `-o drop_privileges`: filter system calls. `None` when not given: filter where the kernel can.
+    pub drop_privileges: Option<bool>,
     /// `-k`.
     pub lock_memory: bool,
     /// `-e`: file that holds item memory.
@@ -232,6 +234,7 @@ impl Default for Settings {
             slab_table_given: false,
             preallocate: false,
             cas_enabled: true,
+            drop_privileges: None,
             lock_memory: false,
             memory_file: None,
             hashpower_init: 0,
@@ -494,6 +497,7 @@ static ROWS: &[Row] = &[
     row("read_buf_mem_limit", |s, _| s.read_buf_mem_limit_bytes.to_string()),
     row("track_sizes", |s, _| yes_no(s.track_sizes)),
     row("inline_ascii_response", |_, _| yes_no(false)),
+    row("drop_privileges", |s, _| yes_no(s.drop_privileges != Some(false))),
     row("ext_item_size", |_, live| small(&live.ext.item_size)),
     row("ext_item_age", |_, live| small(&live.ext.item_age)),
     row("ext_low_ttl", |_, live| small(&live.ext.low_ttl)),
@@ -563,7 +567,7 @@ mod tests {
         tail_repair_time 0|flush_enabled yes|dump_enabled yes|hash_algorithm murmur3|lru_maintainer_thread yes|\
         lru_segmented yes|hot_lru_pct 20|warm_lru_pct 40|hot_max_factor 0.20|warm_max_factor 2.00|temp_lru no|\
         temporary_ttl 61|idle_timeout 0|watcher_logbuf_size 262144|worker_logbuf_size 65536|read_buf_mem_limit 0|\
-        track_sizes no|inline_ascii_response no|ext_item_size 512|ext_item_age 4294967295|ext_low_ttl 0|\
+        track_sizes no|inline_ascii_response no|drop_privileges yes|ext_item_size 512|ext_item_age 4294967295|ext_low_ttl 0|\
         ext_recache_rate 2000|ext_wbuf_size 4194304|ext_compact_under 0|ext_drop_under 0|ext_max_sleep 1000000|\
         ext_max_frag 0.80|slab_automove_freeratio 0.010|ext_drop_unread no|ssl_enabled no|ssl_chain_cert (null)|\
         ssl_key (null)|ssl_verify_mode 0|ssl_keyformat 1|ssl_ciphers NULL|ssl_ca_cert NULL|ssl_wbuf_size 16384|\

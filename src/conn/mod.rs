@@ -5,11 +5,12 @@
 //! done with; the caller presents the rest again in front of what arrives next. However the input is cut into pieces,
 //! the replies are the same, with one exception of memcached's own: lines beyond [`LINE_MAX`] bytes (section 2.1).
 //!
-//! - [`batch`]: requests are parsed some ahead, so that the memory they need is on its way when they are run.
+//! - [`batch`]: requests are parsed some ahead ([`filler`]), so that the memory they need is on its way when they are run.
 //! - [`upload`]: a value that has not arrived whole goes straight into item memory.
 //! - [`output`]: what waits to be sent.
 
 mod batch;
+mod filler;
 pub mod output;
 #[cfg(test)]
 pub mod testing;
@@ -24,7 +25,7 @@ use crate::commands::{Context, Dump};
 use crate::logger::Watcher;
 use crate::protocol::limits::LINE_MAX;
 use crate::protocol::reply::Error;
-use crate::protocol::{KeyList, encode, text};
+use crate::protocol::{KeyList, Reading, encode, text};
 use crate::stats::Counter;
 use upload::Upload;
 
@@ -50,8 +51,8 @@ enum Phase {
     Command,
     /// The keys of a `get` line, of which some have been answered.
     Keys {
-        /// How to read them; its `rest` is empty, the keys are in the input.
-        list: KeyList<'static>,
+        /// How to read them.
+        reading: Reading,
         /// Whether there was a key yet.
         any: bool,
     },
@@ -204,8 +205,8 @@ impl Conn {
             return Step::stop(consumed, Next::Read);
         }
         match text::begin_long(line) {
-            Some(text::LongLine::Keys(KeyList { with_cas, touch, rest })) => {
-                self.phase = Phase::Keys { list: KeyList { with_cas, touch, rest: b"" }, any: false };
+            Some(text::LongLine::Keys(KeyList { reading, rest })) => {
+                self.phase = Phase::Keys { reading, any: false };
                 Step::go_on(input.len() - rest.len())
             }
             Some(text::LongLine::Unknown) => {

@@ -10,9 +10,10 @@ use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 
 use super::Shared;
+use super::knock::Knock;
 use super::listener::{ListenSocket, Listener};
 use super::roster::{Roster, WAKE};
 use super::stream::Stream;
@@ -30,6 +31,7 @@ const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
 /// The acceptor. It lives on its own thread, in [`Acceptor::run`].
 pub(super) struct Acceptor {
     poll: Poll,
+    knock: Arc<Knock>,
     shared: Arc<Shared>,
     doors: Vec<Door>,
     rosters: Vec<Arc<Roster>>,
@@ -69,14 +71,14 @@ enum Accepted {
 }
 
 impl Acceptor {
-    /// Prepares to accept from `listeners`. The waker ends [`Acceptor::run`] once no one is to be accepted.
+    /// Prepares to accept from `listeners`. A wake ends [`Acceptor::run`] once no one is to be accepted.
     pub(super) fn new(
         shared: Arc<Shared>,
         listeners: Vec<Listener>,
         rosters: Vec<Arc<Roster>>,
-    ) -> io::Result<(Acceptor, Waker)> {
+    ) -> io::Result<(Acceptor, Arc<Knock>)> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKE)?;
+        let knock = Arc::new(Knock::new(poll.registry(), WAKE)?);
         let mut doors = Vec::with_capacity(listeners.len());
         for (number, mut listener) in listeners.into_iter().enumerate() {
             let (registry, token) = (poll.registry(), Token(number));
@@ -95,8 +97,10 @@ impl Acceptor {
         let settings = &shared.server.settings;
         let (limit, fast) = (settings.maxconns as usize, settings.maxconns_fast);
         let spare = open_spare();
-        let acceptor = Acceptor { poll, shared, doors, rosters, turn: 0, limit, peak: 0, fast, spare, pause: None };
-        Ok((acceptor, waker))
+        let door = Arc::clone(&knock);
+        let acceptor =
+            Acceptor { poll, knock, shared, doors, rosters, turn: 0, limit, peak: 0, fast, spare, pause: None };
+        Ok((acceptor, door))
     }
 
     /// Accepts until the server stops.
@@ -109,8 +113,9 @@ impl Acceptor {
                 Err(error) => log::error!("epoll_wait: {error}"),
             }
             for event in &events {
-                if let Some(door) = self.doors.get_mut(event.token().0) {
-                    door.ready = true;
+                match self.doors.get_mut(event.token().0) {
+                    Some(door) => door.ready = true,
+                    None => self.knock.answer(),
                 }
             }
             if !self.pausing() {

@@ -155,6 +155,12 @@ pub fn port_lines(listeners: &[Listener]) -> String {
 #[derive(Debug, PartialEq, Eq)]
 pub struct ListenError(String);
 
+impl ListenError {
+    pub(super) fn inherited(number: usize, why: &str) -> ListenError {
+        ListenError(format!("failed to listen on inherited socket {number}: {why}"))
+    }
+}
+
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

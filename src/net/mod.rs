@@ -6,10 +6,11 @@
 //!               -c           where      each (-t)    socket
 //! ```
 //!
-//! - [`listener`]: reads `-l`, binds; [`stream`]: a client's socket of whatever kind.
+//! - [`listener`]: reads `-l`, binds; [`inherited`]: takes over what was bound before; [`stream`]: a client's socket of whatever kind.
 //! - [`acceptor`]: takes clients and gives each to the least loaded worker, through that worker's [`roster`].
 //! - [`worker`]: the event loop; [`client`]: one client's turn, and what it keeps between turns.
-//! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`.
+//! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`; [`knock`]: whether a thread
+//!   still comes round.
 //!
 //! Nothing here knows a command; the conversation is `conn`'s.
 
@@ -17,6 +18,8 @@ mod acceptor;
 mod budget;
 mod client;
 mod idle;
+mod inherited;
+mod knock;
 pub mod listener;
 mod roster;
 mod stream;
@@ -28,8 +31,8 @@ mod tests;
 use std::io;
 use std::thread::{self, JoinHandle};
 
-use mio::Waker;
-
+pub use inherited::listen_inherited;
+pub use knock::Watch;
 pub use listener::{Address, ListenError, Listener, TcpOptions, listen_tcp, listen_unix, port_lines};
 
 use crate::commands::Server;
@@ -39,6 +42,7 @@ use crate::store::Store;
 use crate::sync::{Arc, AtomicU32, Ordering};
 use acceptor::Acceptor;
 use budget::Budget;
+use knock::Knock;
 use roster::Roster;
 use worker::Worker;
 
@@ -103,7 +107,7 @@ pub struct Workers {
     rosters: Vec<Arc<Roster>>,
     workers: Vec<JoinHandle<()>>,
     acceptor: JoinHandle<()>,
-    waker: Waker,
+    knock: Arc<Knock>,
 }
 
 impl Workers {
@@ -126,14 +130,21 @@ impl Workers {
         let table = Table::new(&listeners, rosters.clone(), shared.server.started_seconds);
         // Set before only when the server was started twice, and then the first table is as good.
         let _ = shared.server.conns.set(Box::new(table));
-        let (acceptor, waker) = Acceptor::new(Arc::clone(&shared), listeners, rosters.clone())?;
+        let (acceptor, knock) = Acceptor::new(Arc::clone(&shared), listeners, rosters.clone())?;
 
         let mut threads = Vec::with_capacity(count);
         for (index, worker) in workers.into_iter().enumerate() {
             threads.push(spawn(&format!("worker {index}"), move || worker.run())?);
         }
         let acceptor = spawn("acceptor", move || acceptor.run())?;
-        Ok(Workers { shared, rosters, workers: threads, acceptor, waker })
+        Ok(Workers { shared, rosters, workers: threads, acceptor, knock })
+    }
+
+    /// What tells whether all threads still come round.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        let workers = self.rosters.iter().map(|roster| Arc::clone(roster.knock()));
+        Watch::over(workers.chain([Arc::clone(&self.knock)]))
     }
 
     /// Stops serving and waits until all threads have ended. Gracefully: requests already read are answered first. All
@@ -141,7 +152,7 @@ impl Workers {
     pub fn stop(self, graceful: bool) {
         // The acceptor first: a client given to a worker that has ended would stay open and unheard.
         self.shared.stop.store(CLOSED, Ordering::Relaxed);
-        match self.waker.wake() {
+        match self.knock.wake() {
             // A thread that panics ends the whole process; `server` sees to that.
             Ok(()) => drop(self.acceptor.join()),
             Err(error) => log::error!("the acceptor cannot be woken: {error}"),

@@ -9,10 +9,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
-use mio::{Registry, Token, Waker};
+use mio::{Registry, Token};
 use slab::Slab;
 use socket2::SockAddr;
 
+use super::knock::Knock;
 use super::stream::Stream;
 use crate::clock::Now;
 use crate::commands::server::ConnRow;
@@ -28,7 +29,7 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 #[derive(Debug)]
 pub(super) struct Roster {
     registry: Registry,
-    waker: Waker,
+    knock: Arc<Knock>,
     entries: Mutex<Slab<Entry>>,
     load: AtomicUsize,
 }
@@ -117,8 +118,8 @@ impl Pulse {
 
 impl Roster {
     pub(super) fn new(registry: Registry) -> io::Result<Roster> {
-        let waker = Waker::new(&registry, WAKE)?;
-        Ok(Roster { registry, waker, entries: Mutex::new(Slab::new()), load: AtomicUsize::new(0) })
+        let knock = Arc::new(Knock::new(&registry, WAKE)?);
+        Ok(Roster { registry, knock, entries: Mutex::new(Slab::new()), load: AtomicUsize::new(0) })
     }
 
     /// How many clients there are.
@@ -128,9 +129,14 @@ impl Roster {
 
     /// Wakes the worker (to stop).
     pub(super) fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
+        if let Err(error) = self.knock.wake() {
             log::error!("a worker cannot be woken: {error}");
         }
+    }
+
+    /// The worker's door.
+    pub(super) fn knock(&self) -> &Arc<Knock> {
+        &self.knock
     }
 
     /// Gives a new client to the worker.

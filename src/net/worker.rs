@@ -162,7 +162,10 @@ impl Worker {
 
     /// Gives one client its turn.
     fn serve(&mut self, ready: Ready, now: Now) {
-        if Token(ready.key) == WAKE || !self.meet(ready.key) {
+        if Token(ready.key) == WAKE {
+            return self.roster.knock().answer();
+        }
+        if !self.meet(ready.key) {
             return;
         }
         let Worker { poll, events, queue, clients, buffers, shared, store, stats, .. } = self;

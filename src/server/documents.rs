@@ -28,7 +28,7 @@ fn forms(sub: &Sub) -> Vec<String> {
         Kind::Switch(_) => vec![name.to_owned(), format!("no_{name}")],
         Kind::Value(..) => vec![format!("{name}=...")],
         Kind::Optional(..) => vec![format!("{name}[=...]")],
-        Kind::Word(_) | Kind::Absent | Kind::AlwaysOff => vec![name.to_owned()],
+        Kind::Word(_) | Kind::Absent => vec![name.to_owned()],
     }
 }
 
@@ -206,10 +206,17 @@ const MAN_SECTIONS: &[(&str, &[(&str, &str)])] = &[
     ),
     (
         "ENVIRONMENT",
-        &[(
-            "MEMCACHED_PORT_FILENAME",
-            "a file that the bound ports are written to, a line each, once all are listening",
-        )],
+        &[
+            (
+                "MEMCACHED_PORT_FILENAME",
+                "a file that the bound ports are written to, a line each, once all are listening",
+            ),
+            ("LISTEN_PID, LISTEN_FDS", "sockets of a service manager, to be served instead of -l, -p and -s"),
+            (
+                "NOTIFY_SOCKET, WATCHDOG_USEC",
+                "a service manager to be told that the server is ready, alive and stopping",
+            ),
+        ],
     ),
 ];
 

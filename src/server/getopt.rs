@@ -12,6 +12,10 @@ pub trait Spelling {
     fn long(&self) -> Option<&'static str>;
     /// Whether an argument must follow.
     fn takes_argument(&self) -> bool;
+    /// Whether the long name may be cut short.
+    fn may_be_cut(&self) -> bool {
+        true
+    }
 }
 
 /// An option as it was found.
@@ -104,7 +108,7 @@ impl<'a, S: Spelling> Scanner<'a, S> {
             if long.as_bytes() == name {
                 return Ok((option, long));
             }
-            if long.as_bytes().starts_with(name) {
+            if option.may_be_cut() && long.as_bytes().starts_with(name) {
                 begun.push((option, long));
             }
         }
@@ -150,6 +154,9 @@ mod tests {
         fn takes_argument(&self) -> bool {
             self.2
         }
+        fn may_be_cut(&self) -> bool {
+            self.1 != "protect"
+        }
     }
 
     const OPTIONS: &[Opt] = &[
@@ -160,6 +167,7 @@ mod tests {
         Opt(b'd', "daemon", false),
         Opt(b'D', "", true),
         Opt(0, "hidden", false),
+        Opt(0, "protect", false),
     ];
 
     /// The options found, as `letter=argument`, or the message.
@@ -192,6 +200,7 @@ mod tests {
             (&["-v", "--", "-d"], &["v"]),
             (&["--listen=a"], &["l=a"]),
             (&["--hid"], &["H"]),
+            (&["--protect"], &["H"]),
             (&[], &[]),
         ];
         for (line, expected) in cases {
@@ -207,6 +216,7 @@ mod tests {
             (&["-vq"], "memhold: invalid option -- 'q'"),
             (&["--foo"], "memhold: unrecognized option '--foo'"),
             (&["--foo=1"], "memhold: unrecognized option '--foo=1'"),
+            (&["--prot"], "memhold: unrecognized option '--prot'"),
             (&["-p"], "memhold: option requires an argument -- 'p'"),
             (&["--port"], "memhold: option '--port' requires an argument"),
             (&["--po"], "memhold: option '--port' requires an argument"),

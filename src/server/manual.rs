@@ -85,7 +85,7 @@ pub(super) fn given_default(default: &str) -> String {
 impl Sub {
     /// Whether it does, or harmlessly accepts, what it says.
     pub(super) fn built(&self) -> bool {
-        !matches!(self.kind, Kind::Absent | Kind::AlwaysOff)
+        !matches!(self.kind, Kind::Absent)
     }
 }
 

@@ -1,19 +1,22 @@
 //! The server as a process: what happens between the arguments and the exit code.
 //!
-//! - [`options`]: arguments become settings; [`getopt`] splits the words; [`manual`] and [`documents`] tell about them.
+//! - [`options`]: arguments become settings; [`getopt`] splits the words, [`config`] finds more of them in files;
+//!   [`manual`] and [`documents`] tell about them.
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`signals`], [`logging`].
-//! - [`background`]: the thread that lets the store work.
+//! - [`background`]: the thread that lets the store work; [`notify`]: the service manager, its watchdog and its sockets.
 //!
 //! [`run`] keeps memcached's order of steps (end of section 9), because the order decides which of two mistakes is told
 //! and which user binds the sockets. Only this layer reads arguments, environment and signals.
 
 pub mod background;
+pub mod config;
 pub mod documents;
 pub mod exit;
 pub mod getopt;
 pub mod logging;
 pub mod manual;
 pub mod memory;
+pub mod notify;
 pub mod options;
 pub mod process;
 pub mod signals;
@@ -21,13 +24,14 @@ pub mod signals;
 use crate::clock::Clock;
 use crate::commands::Server;
 use crate::net::{self, Listener, Workers};
-use crate::settings::Settings;
+use crate::settings::{MIB, Settings};
 use crate::store::Store;
 use crate::sync::Arc;
 use crate::sys::{self, reason, resources};
 use background::Background;
 use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
 use logging::say;
+use notify::Watchdog;
 use process::PidFile;
 use signals::{Signals, Stop};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -52,6 +56,7 @@ struct Running {
     signals: Signals,
     workers: Workers,
     background: Background,
+    watchdog: Option<Watchdog>,
     /// Only with `-d`: then it is removed at the end.
     pid_file: Option<PidFile>,
 }
@@ -65,7 +70,8 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     process::limits(&settings)?;
     process::user(&settings)?;
     process::daemonize(&settings)?;
-    let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings)];
+    let filter = process::filter_calls(&settings)?;
+    let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings), filter];
     warnings.iter().flatten().for_each(|line| say(line));
     options::check::hashpower(&settings)?;
 
@@ -85,8 +91,10 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let listeners = listen(&server.settings)?;
     let on_shutdown = Box::new(|graceful| if graceful { Stop::Graceful.ask() } else { Stop::Now.ask() });
     let workers = Workers::start(Arc::clone(&server), store, listeners, on_shutdown).map_err(threads)?;
+    let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
     let pid_file = write_pid_file(&server.settings);
-    Ok(Running { server, signals, workers, background, pid_file })
+    notify::ready(&status(&server.settings));
+    Ok(Running { server, signals, workers, background, watchdog, pid_file })
 }
 
 /// Binds, and tells whoever waits for it which ports it became.
@@ -94,7 +102,15 @@ fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
     if settings.tcp_port < -1 && settings.socket_path.is_none() {
         return Err(Exit::new(OS_ERROR, impossible_port(settings)));
     }
-    let listeners = net::listen(settings).map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
+    let inherited = notify::inherited_sockets()
+        .map_err(|error| Exit::new(OS_ERROR, format!("failed to take inherited sockets: {}", reason(&error))))?;
+    let listeners = if inherited.is_empty() {
+        net::listen(settings)
+    } else {
+        // They stand in the place of -l, -p and -s: whoever made them has chosen where to listen.
+        net::listen_inherited(inherited, settings.binding_protocol)
+    };
+    let listeners = listeners.map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
     process::enough_connections(settings, listeners.len())?;
     if let Some(path) = settings.port_file.as_deref().filter(|_| settings.socket_path.is_none())
         && let Err(line) = process::write_ports(path, &net::port_lines(&listeners))
@@ -102,6 +118,15 @@ fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
         say(&line);
     }
     Ok(listeners)
+}
+
+/// A few words for `systemctl status`.
+fn status(settings: &Settings) -> String {
+    let megabytes = settings.memory_bytes / MIB;
+    format!(
+        "Serving {} connections at most, {megabytes} MB of items, {} threads",
+        settings.maxconns, settings.num_threads
+    )
 }
 
 /// What memcached says of a port below -1: it is only refused when it is to be bound.
@@ -125,6 +150,10 @@ impl Running {
         let stop = self.signals.wait(|| log::info!("SIGHUP: nothing to read again"));
         if let Some(line) = stop.farewell(self.server.live.verbosity()) {
             say(line);
+        }
+        notify::stopping();
+        if let Some(watchdog) = self.watchdog {
+            watchdog.stop();
         }
         self.workers.stop(stop == Stop::Graceful);
         self.background.stop();

@@ -5,7 +5,7 @@
 
 use super::exit::{Exit, FAILURE, NO_USER, OS_ERROR, USAGE};
 use crate::settings::Settings;
-use crate::sys::{process, reason, resources};
+use crate::sys::{process, reason, resources, seccomp};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -104,6 +104,22 @@ pub fn lock_memory(settings: &Settings) -> Option<String> {
     }
     let error = resources::lock_memory().err()?;
     Some(format!("warning: -k invalid, mlockall() failed: {}", reason(&error)))
+}
+
+/// Filters system calls from now on, unless `no_drop_privileges` forbids it. Where the kernel cannot, that is worth a line.
+///
+/// # Errors
+/// When the kernel cannot and `drop_privileges` was asked for by name.
+pub fn filter_calls(settings: &Settings) -> Result<Option<String>, Exit> {
+    if settings.drop_privileges == Some(false) {
+        return Ok(None);
+    }
+    let Err(error) = seccomp::install() else { return Ok(None) };
+    let line = format!("system calls cannot be filtered: {}", reason(&error));
+    match settings.drop_privileges {
+        Some(_) => Err(Exit::new(OS_ERROR, line)),
+        None => Ok(Some(format!("WARNING: {line}"))),
+    }
 }
 
 /// The pid file of `-P`.

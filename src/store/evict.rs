@@ -10,6 +10,7 @@
 //! than the oldest one takes a page from it at once: the one of a few whose items are worth least; what is worth keeping
 //! is moved to free chunks of its class first.
 
+use super::index::Items;
 use super::inner::Inner;
 use super::large::{self, Large};
 use super::memory::item::{Chunk, FETCHED, MAIN, TEMPORARY};
@@ -147,15 +148,16 @@ impl Inner {
 
     /// Evicts one item of a class; its chunk is the caller's, as a draft.
     pub fn evict_one(&self, class: &mut Class, now: Now) -> Option<usize> {
+        if class.pages().is_empty() {
+            return None;
+        }
         if class.threshold == 0 {
             self.sample_age(class, now);
         }
         let mut best: Option<(u32, usize)> = None;
         let mut looks = 0;
         for _ in 0..STEPS_MAX {
-            let Some(offset) = class.advance_hand(&self.arena) else {
-                if class.pages().is_empty() { break } else { continue }
-            };
+            let Some(offset) = class.advance_hand(&self.arena) else { continue };
             let chunk = Chunk::at(&self.arena, offset);
             let state = chunk.state();
             if state.kind() != Kind::Item {
@@ -293,7 +295,8 @@ impl Inner {
             let state = chunk.state();
             match state.kind() {
                 Kind::Draft => return None,
-                Kind::Item if self.is_pinned(chunk.name(), state) || state.has(TEMPORARY) => return None,
+                Kind::Item if self.is_pinned(chunk.name(), state) => return None,
+                Kind::Item if state.has(TEMPORARY) && !self.is_over(chunk, state, now) => return None,
                 Kind::Item if number % every == 0 => {
                     worth += u32::from(Inner::score(chunk, state, now) < class.threshold) + 1;
                 }

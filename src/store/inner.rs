@@ -10,7 +10,7 @@
 use super::classes::Classes;
 use super::expiry::Expiry;
 use super::hash::KeyHasher;
-use super::index::{Index, KeyHash, Locked, Slot};
+use super::index::{Index, Items, KeyHash, Locked, Slot};
 use super::large::{Large, mark_head};
 use super::memory::item::{Chunk, PINNED};
 use super::memory::{Arena, Kind, Ref, Stable, State, intact};
@@ -179,9 +179,14 @@ impl Inner {
     #[inline]
     pub fn fire_flush(&self, now: Now) {
         let at = self.flush_at.load(Ordering::Relaxed);
-        if at != 0 && at <= now.seconds && self.flush_at.swap(0, Ordering::Relaxed) == at {
+        if at != 0 && at <= now.seconds && self.cancel_flush(at) {
             self.flush(now);
         }
+    }
+
+    /// Forgets the delayed flush of second `at`; false when another one has taken its place, or it has been fired.
+    fn cancel_flush(&self, at: u32) -> bool {
+        self.flush_at.compare_exchange(at, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Everything stored so far is over.
@@ -311,9 +316,14 @@ impl Inner {
         let age = u64::from(large.threshold) * mean.isqrt() as u64;
         standing.age.store(if large.items() == 0 { 0 } else { age }, Ordering::Relaxed);
     }
+}
 
-    /// The hash of an item's key, for the index when it splits.
-    pub fn hash_of(&self, name: Ref, stable: Stable<'_>) -> KeyHash {
+impl Items for Inner {
+    fn hash_of(&self, name: Ref, stable: Stable<'_>) -> KeyHash {
         self.hasher.hash(self.key_of(name, stable))
+    }
+
+    fn prefetch(&self, name: Ref) {
+        self.arena.prefetch(name);
     }
 }

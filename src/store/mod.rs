@@ -38,7 +38,7 @@ mod walk;
 
 pub use draft::Draft;
 pub use entry::{Entry, Pinned, Value};
-pub use index::KeyHash;
+pub use index::{KeyHash, Spot};
 pub use tally::{ClassStats, Totals};
 pub use walk::Cursor;
 
@@ -208,16 +208,19 @@ impl Store {
         self.inner().hasher.hash(key)
     }
 
-    /// Starts loading the index bucket of a key.
+    /// Where a key with this hash is to be looked for; starts loading its index bucket.
     #[inline]
-    pub fn prefetch_bucket(&self, hash: KeyHash) {
-        self.inner().index.prefetch(hash);
+    #[must_use]
+    pub fn prefetch_bucket(&self, hash: KeyHash) -> Spot {
+        let spot = self.inner().index.spot(hash);
+        self.inner().index.prefetch(&spot);
+        spot
     }
 
     /// Starts loading the item that the bucket (loaded by now) names.
     #[inline]
-    pub fn prefetch_item(&self, hash: KeyHash) {
-        if let Some(name) = self.inner().index.peek(hash) {
+    pub fn prefetch_item(&self, spot: &Spot) {
+        if let Some(name) = self.inner().index.peek(spot) {
             self.inner().arena.prefetch(name);
         }
     }
@@ -226,23 +229,30 @@ impl Store {
     /// `visit` must not call the store.
     #[inline]
     pub fn lookup<R>(&self, key: &[u8], hash: KeyHash, now: Now, visit: impl FnOnce(Lookup<'_>) -> R) -> R {
+        self.lookup_at(key, &self.inner().index.spot(hash), now, visit)
+    }
+
+    /// The same for a key whose spot is known.
+    #[inline(always)]
+    pub fn lookup_at<R>(&self, key: &[u8], spot: &Spot, now: Now, visit: impl FnOnce(Lookup<'_>) -> R) -> R {
         let inner = self.inner();
         inner.fire_flush(now);
-        let locked = inner.index.lock(hash);
+        let locked = inner.index.lock_at(spot);
         let fate = Cell::new(Fate::Stays);
-        let result = match inner.find(&locked, key) {
-            None => visit(Lookup::Absent(Absence::NotFound)),
+        let found = match inner.find(&locked, key) {
+            None => Lookup::Absent(Absence::NotFound),
             Some((slot, name)) => {
                 let entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
-                match self.absence(name, now) {
+                match entry.absence(now) {
+                    None => Lookup::Found(entry),
                     Some(absence) => {
                         entry.remove();
-                        visit(Lookup::Absent(absence))
+                        Lookup::Absent(absence)
                     }
-                    None => visit(Lookup::Found(entry)),
                 }
             }
         };
+        let result = visit(found);
         drop(locked);
         if let Fate::Gone(Some(name)) = fate.get() {
             inner.free(name);
@@ -331,7 +341,7 @@ impl Store {
             Some((slot, name)) => {
                 let entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
                 proven = entry.proven();
-                match self.absence(name, now) {
+                match entry.absence(now) {
                     Some(absence) => decide(Lookup::Absent(absence), &mut draft),
                     None => decide(Lookup::Found(entry), &mut draft),
                 }
@@ -367,7 +377,7 @@ impl Store {
         drop(locked);
         self.finish(fate.get());
         if grow {
-            inner.index.grow(&|name, stable| inner.hash_of(name, stable));
+            inner.index.grow(inner);
             inner.pool.set_taken_elsewhere(inner.index.bytes());
         }
         result
@@ -404,8 +414,9 @@ impl Store {
         }
     }
 
-    /// `flush_all`: everything stored so far is invisible from now on.
+    /// `flush_all`: everything stored so far is invisible from now on. Replaces a pending one, as a later one always does.
     pub fn flush(&self, now: Now) {
+        self.inner().flush_at.store(0, Ordering::Relaxed);
         self.inner().flush(now);
     }
 

@@ -108,7 +108,7 @@ impl Inner {
             let grow = locked.insert(name);
             drop(locked);
             if grow {
-                self.index.grow(&|name, stable| self.hash_of(name, stable));
+                self.index.grow(self);
             }
             return None;
         };

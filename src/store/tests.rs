@@ -221,6 +221,21 @@ fn nothing_is_refused_while_something_can_be_evicted() {
 }
 
 #[test]
+fn a_class_without_pages_refuses_when_no_page_can_be_had() {
+    let now = Now::at(1000, 0);
+    let store = Store::open(&Config { temporary_ttl: Some(60), ..config(2) }).expect("memory");
+    // Nothing of this may be evicted, so no page can be taken from its class.
+    let stored =
+        (0..100_000).take_while(|n| set(&store, format!("t{n}").as_bytes(), &[1; 500], 1060, now).is_ok()).count();
+    assert!(stored > 1000, "only {stored} were stored");
+    // Classes that have no page yet: the first get those that were kept free in advance.
+    let refused = (1..40).filter(|n| set(&store, b"other size", &vec![1; 200 * n], 0, now).is_err()).count();
+    assert!(refused > 20, "only {refused} were refused");
+    store.check(now).expect("sound");
+    assert!(set(&store, b"other size", &[1; 7777], 0, Now::at(1060, 0)).is_ok(), "once they have expired");
+}
+
+#[test]
 fn sizes_may_change_completely() {
     let store = Store::open(&config(8)).expect("memory");
     let mut now = Now::at(1000, 0);
@@ -330,6 +345,16 @@ fn a_flush_hits_what_was_stored_before_it_only() {
     set(&store, b"later", b"4", 0, Now::at(1010, 0)).expect("room");
     assert!(get(&store, b"later", Now::at(1011, 0)).is_some());
     store.check(now).expect("sound");
+}
+
+#[test]
+fn a_flush_takes_the_place_of_a_delayed_one() {
+    let store = Store::open(&config(8)).expect("memory");
+    let now = Now::at(1000, 0);
+    store.flush_at(1010);
+    store.flush(now);
+    set(&store, b"after", b"1", 0, now).expect("memory");
+    assert_eq!(get(&store, b"after", Now::at(1010, 0)), Some(b"1".to_vec()), "nothing is pending any more");
 }
 
 #[test]

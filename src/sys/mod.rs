@@ -5,6 +5,7 @@
 pub mod memory;
 pub mod process;
 pub mod resources;
+pub mod seccomp;
 pub mod signals;
 pub mod socket;
 

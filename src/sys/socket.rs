@@ -1,8 +1,10 @@
-//! Socket calls that neither mio nor socket2 offers safely: asking the addresses of a descriptor that another thread owns.
+//! Socket calls that neither mio nor socket2 offers safely: asking the addresses of a descriptor that another thread owns, and
+//! owning a descriptor that this process was started with.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
+use super::check;
 use socket2::SockAddr;
 
 /// The address of the other end of `fd`.
@@ -19,6 +21,17 @@ pub fn peer_address(fd: RawFd) -> io::Result<SockAddr> {
 /// When `fd` is no socket (any more).
 pub fn local_address(fd: RawFd) -> io::Result<SockAddr> {
     ask(fd, libc::getsockname)
+}
+
+/// Owns a descriptor that was handed to this process when it was started. The caller asks for each only once.
+///
+/// # Errors
+/// When no such descriptor is open.
+pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: asks for flags, changes nothing; a number that is not open is answered with an error.
+    check(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
+    // SAFETY: it is open, and whoever started us left it to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 type Call = unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
@@ -49,5 +62,11 @@ mod tests {
         assert_eq!(peer_address(stream.as_raw_fd()).unwrap().as_socket(), Some(peer));
         assert_eq!(local_address(stream.as_raw_fd()).unwrap().as_socket(), Some(local));
         assert!(peer_address(-1).is_err());
+    }
+
+    #[test]
+    fn a_descriptor_that_is_not_open_is_not_adopted() {
+        assert!(adopt(-1).is_err());
+        assert!(adopt(i32::MAX).is_err());
     }
 }

@@ -30,8 +30,6 @@ pub enum Kind {
     Optional(&'static str, Setter),
     /// memcached has it, memhold does not yet.
     Absent,
-    /// The same for a switch whose off form is true already.
-    AlwaysOff,
 }
 
 type Setter = fn(&mut Typed, &[u8]) -> Result<(), Exit>;
@@ -61,14 +59,13 @@ fn apply(typed: &mut Typed, element: &[u8]) -> Result<(), Exit> {
                 Kind::Word(set) => set(typed),
                 Kind::Value(missing, set) => set(typed, value.ok_or_else(|| bad(missing))?)?,
                 Kind::Optional(without, set) => set(typed, value.unwrap_or(without.as_bytes()))?,
-                Kind::Absent | Kind::AlwaysOff => typed.miss(&format!("-o {}", sub.name)),
+                Kind::Absent => typed.miss(&format!("-o {}", sub.name)),
             }
             return Ok(());
         }
         if name.strip_prefix(b"no_") == Some(sub.name.as_bytes()) {
             match sub.kind {
                 Kind::Switch(set) => set(&mut typed.settings, false),
-                Kind::AlwaysOff => {}
                 _ => continue,
             }
             return Ok(());
@@ -237,7 +234,9 @@ pub static EXTENDED: &[Sub] = &[
             t.settings.sock_cookie_id = atoi(v).cast_unsigned();
             Ok(())
         })),
-    sub("drop_privileges", "", "system-call filter", Kind::AlwaysOff),
+    sub("drop_privileges", "", "allow only the system calls that a server needs (default: on;\n\
+         given, the start fails where the kernel has no filter for them)",
+        Kind::Switch(|s, on| s.drop_privileges = Some(on))),
     sub("ssl_chain_cert", "", "certificate chain, PEM", Kind::Absent),
     sub("ssl_key", "", "private key", Kind::Absent),
     sub("ssl_keyformat", "", "format of the private key", Kind::Absent),

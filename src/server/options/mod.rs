@@ -2,14 +2,16 @@
 //!
 //! Two steps, in memcached's order. Reading takes each option as it comes and refuses what cannot be meant ([`table`]
 //! has a row for each option, [`extended`] for each of `-o`). Then [`check`] refuses what cannot be meant together.
-//! Nothing here touches the system, so every error text is tested as a function call.
+//! Nothing here touches the system but the files that
+//! `--config` names, so every error text is tested as a function call.
 
 pub mod check;
 pub mod extended;
 pub mod number;
 pub mod table;
 
-use crate::server::exit::{Exit, FAILURE};
+use crate::server::config;
+use crate::server::exit::{Exit, FAILURE, SUCCESS};
 use crate::server::getopt::{Found, Scanner, Spelling};
 use crate::settings::Settings;
 
@@ -53,6 +55,11 @@ impl Spelling for Opt {
     fn takes_argument(&self) -> bool {
         !self.value.is_empty()
     }
+
+    /// memhold's own long names are written out, so that what memcached understands as a beginning of its names still is.
+    fn may_be_cut(&self) -> bool {
+        !table::OURS.contains(&self.long)
+    }
 }
 
 /// The options as typed so far: settings, and what the checks have to know beyond them.
@@ -69,6 +76,10 @@ pub struct Typed {
     pub absent: Option<String>,
     /// Lines for standard error, whatever comes of the rest.
     pub warnings: Vec<String>,
+    /// `--check-config`: read everything, then end.
+    pub check_only: bool,
+    /// How many files are being read, one named by the other.
+    depth: usize,
 }
 
 impl Typed {
@@ -93,7 +104,15 @@ pub struct Parsed {
 /// The end of the process: help and the like with code 0, otherwise what is wrong, after any warnings.
 pub fn parse(program: &str, words: &[Vec<u8>]) -> Result<Parsed, Exit> {
     let mut typed = Typed::default();
-    match read(&mut typed, program, words).and_then(|()| check::settle(&mut typed)) {
+    let read = read(&mut typed, program, words).and_then(|()| match &typed.absent {
+        Some(option) => Err(Exit::new(FAILURE, format!("not supported yet: {option}"))),
+        None => check::settle(&mut typed),
+    });
+    match read {
+        Ok(()) if typed.check_only => {
+            let lines = typed.warnings.into_iter().chain(["the options can be used".to_owned()]);
+            Err(Exit { code: SUCCESS, lines: lines.collect() })
+        }
         Ok(()) => Ok(Parsed { settings: typed.settings, warnings: typed.warnings }),
         Err(mut exit) if exit.code != 0 => {
             exit.lines.splice(0..0, typed.warnings);
@@ -114,10 +133,32 @@ fn read(typed: &mut Typed, program: &str, words: &[Vec<u8>]) -> Result<(), Exit>
             Action::Hidden(set) => set(typed),
         }
     }
-    match &typed.absent {
-        Some(option) => Err(Exit::new(FAILURE, format!("not supported yet: {option}"))),
-        None => Ok(()),
+    Ok(())
+}
+
+/// Reads the options of a file where `--config` stands, as if they had been typed there.
+fn read_file(typed: &mut Typed, name: &[u8]) -> Result<(), Exit> {
+    let (path, found) = config::read(name)?;
+    let path = path.display();
+    if typed.depth == config::DEPTH_MAX {
+        return Err(Exit::new(FAILURE, format!("{path}: too many files that name one another")));
     }
+    for number in found.ignored {
+        typed.warnings.push(format!("{path}:{number}: ignored, an option begins with -"));
+    }
+    typed.depth += 1;
+    for line in found.lines {
+        let place = format!("{path}:{}", line.number);
+        read(typed, &place, &line.words).map_err(|mut exit| {
+            // What getopt says begins with the place already.
+            if exit.code != SUCCESS && !exit.lines.iter().any(|text| text.starts_with(&place)) {
+                exit.lines.insert(0, format!("{place}: this option is refused:"));
+            }
+            exit
+        })?;
+    }
+    typed.depth -= 1;
+    Ok(())
 }
 
 fn spelled(found: &Found<'_, Opt>) -> String {

@@ -4,7 +4,8 @@
 //! over the table follow.
 
 use super::number::{atof, atoi, strtol};
-use super::{Action, Opt, extended, text};
+use super::{Action, Opt, extended, read, read_file, text};
+use crate::server::config;
 use crate::server::exit::{Exit, FAILURE, USAGE};
 use crate::server::manual;
 use crate::settings::{BindingProtocol, MIB};
@@ -412,6 +413,37 @@ pub static OPTIONS: &[Opt] = &[
     },
     Opt {
         short: 0,
+        long: "config",
+        value: "file",
+        default: "",
+        help: "read options from <file>, one a line, as from Debian's\n\
+               /etc/memcached.conf; what is typed later counts. A - before\nthe name: the file may be missing",
+        action: Action::Set(read_file),
+    },
+    Opt {
+        short: 0,
+        long: "instance",
+        value: "name",
+        default: "",
+        help: "a number: read /etc/memhold.conf and listen on that port;\na name: read /etc/memhold_<name>.conf",
+        action: Action::Set(|t, v| {
+            let words = config::instance(v)?;
+            read(t, "--instance", &words)
+        }),
+    },
+    Opt {
+        short: 0,
+        long: "check-config",
+        value: "",
+        default: "",
+        help: "check the options, say what is wrong with them, and exit",
+        action: Action::Set(|t, _| {
+            t.check_only = true;
+            Ok(())
+        }),
+    },
+    Opt {
+        short: 0,
         long: "debug-commands",
         value: "",
         default: "",
@@ -419,6 +451,9 @@ pub static OPTIONS: &[Opt] = &[
         action: Action::Hidden(|t| t.settings.debug_commands = true),
     },
 ];
+
+/// Long names that memcached does not have.
+pub(super) const OURS: &[&str] = &["config", "instance", "check-config", "debug-commands"];
 
 const MANY_THREADS: [&str; 2] = [
     "WARNING: Setting a high number of workerthreads is not recommended.",

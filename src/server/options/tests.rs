@@ -4,7 +4,7 @@
 use super::extended::{EXTENDED, Kind};
 use super::table::OPTIONS;
 use super::*;
-use crate::settings::{BindingProtocol, HashAlgorithm};
+use crate::settings::{BindingProtocol, HashAlgorithm, MIB};
 use std::path::PathBuf;
 
 /// How `Settings` should differ from the default.
@@ -195,14 +195,13 @@ fn what_is_missing_is_said_in_one_line() {
         (&["-B", "binary"], "-B binary"),
         (&["-o", "ssl_chain_cert=x"], "-o ssl_chain_cert"),
         (&["-o", "ext_path=/x:1G"], "-o ext_path"),
-        (&["-o", "drop_privileges"], "-o drop_privileges"),
     ];
     for (line, option) in cases {
         assert_eq!(exit(line), (1, format!("not supported yet: {option}")), "for {line:?}");
     }
     assert_eq!(exit(&["-S", "--version"]).0, 0, "libmemcached asks so");
     assert_eq!(exit(&["-S", "-c", "0"]).1, "Maximum connections must be greater than 0");
-    assert_eq!(settings(&["-U", "0", "-B", "auto", "-o", "no_drop_privileges"]), Settings::default());
+    assert_eq!(settings(&["-U", "0", "-B", "auto"]), Settings::default());
 }
 
 #[test]
@@ -261,6 +260,8 @@ fn extended_options_set_what_they_say() {
         ("no_maxconns_fast", |s| s.maxconns_fast = false),
         ("no_maxconns_fast,maxconns_fast", |_| {}),
         ("hashpower=20", |s| s.hashpower_init = 20),
+        ("drop_privileges", |s| s.drop_privileges = Some(true)),
+        ("no_drop_privileges", |s| s.drop_privileges = Some(false)),
         ("no_hashexpand", |s| s.hash_expand = false),
         ("no_slab_reassign", |s| s.slab_reassign = false),
         ("slab_automove=2,slab_automove", |_| {}),
@@ -383,4 +384,57 @@ fn any_bytes_are_parsed_without_a_panic() {
         }
     }
     assert!(refused > 0);
+}
+
+/// Writes files of these names and contents into a folder of their own and hands over the folder's path.
+fn with_files(files: &[(&str, &str)], test: impl FnOnce(&str)) {
+    let folder = std::env::temp_dir().join(format!("memhold-options-{}-{}", std::process::id(), files[0].0));
+    std::fs::create_dir_all(&folder).unwrap();
+    let shown = folder.display().to_string();
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text.replace("HERE", &shown)).unwrap();
+    }
+    test(&shown);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn options_of_a_file_count_where_the_file_is_named() {
+    with_files(&[("order", "-m 100\n-c 10\n-l 127.0.0.1\n-l ::1\n")], |folder| {
+        let file = format!("{folder}/order");
+        let settings = settings(&["-c", "5", "-m", "90", "--config", &file, "-m", "200"]);
+        assert_eq!((settings.maxconns, settings.memory_bytes), (10, 200 * MIB));
+        assert_eq!(settings.inter.as_deref(), Some("127.0.0.1,::1"));
+    });
+}
+
+#[test]
+fn a_mistake_in_a_file_is_told_with_its_line() {
+    let text = "# fine\n-m 100\n-c 0\n";
+    with_files(&[("bad", text), ("unknown", "\n--nonsense\n"), ("early", "-U 7\n-t 0\n")], |folder| {
+        let said = |name: &str| exit(&["--config", &format!("{folder}/{name}")]);
+        let expected = format!("{folder}/bad:3: this option is refused:\nMaximum connections must be greater than 0");
+        assert_eq!(said("bad"), (1, expected));
+        let expected = format!("{folder}/unknown:2: unrecognized option '--nonsense'\nIllegal argument \"?\"");
+        assert_eq!(said("unknown"), (1, expected));
+        assert!(said("early").1.contains("early:2: this option is refused:"), "later lines are still read");
+    });
+}
+
+#[test]
+fn files_that_name_each_other_end_somewhere() {
+    with_files(&[("loop", "-v\n--config HERE/loop\n")], |folder| {
+        let (code, said) = exit(&["--config", &format!("{folder}/loop")]);
+        assert!(code == 1 && said.ends_with("too many files that name one another"), "{said}");
+    });
+}
+
+#[test]
+fn options_can_be_checked_without_a_start() {
+    with_files(&[("check", "-m 100\nport 7\n")], |folder| {
+        let file = format!("{folder}/check");
+        let expected = format!("{file}:2: ignored, an option begins with -\nthe options can be used");
+        assert_eq!(exit(&["--check-config", "--config", &file]), (0, expected));
+        assert_eq!(exit(&["--check-config", "--config", &file, "-m", "1"]).0, 64);
+    });
 }
