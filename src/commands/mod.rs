@@ -92,7 +92,8 @@ pub enum After {
 }
 
 /// Runs `request` and hands its reply, and the value that goes with it if any, to `reply` exactly once (not at all
-/// when a [`Dump`] follows, or with [`After::Later`] or [`After::Watch`]). `hash` is that of the request's key; `payload` is the value of a storage command.
+/// when a [`Dump`] follows, or with [`After::Later`] or [`After::Watch`]).
+/// `hash` is that of the request's key; `payload` is the value of a storage command.
 pub fn run<F>(cx: &Context<'_>, request: &Request<'_>, hash: KeyHash, payload: Payload<'_>, reply: F) -> After
 where
     F: FnOnce(Reply<'_>, Option<Value<'_>>),

@@ -20,11 +20,14 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// What may be answered differently in pieces: lines too long to be true (section 2.1 of the reference), dumps behind
-/// replies that are not yet sent (13.1), and statistics, which tell the time and count turns.
+/// What may be answered differently in pieces: lines too long to be true (section 2.1 of the reference), dumps and watchers behind
+/// replies that are not yet sent (12, 13.1), and statistics, which tell the time and count turns.
 fn depends_on_timing(conversation: &[u8]) -> bool {
     let has = |word: &[u8]| conversation.windows(word.len()).any(|window| window == word);
-    has(b"stats") || has(b"dump") || conversation.split(|&byte| byte == b'\n').any(|line| line.len() >= LINE_MAX)
+    has(b"stats")
+        || has(b"dump")
+        || has(b"watch")
+        || conversation.split(|&byte| byte == b'\n').any(|line| line.len() >= LINE_MAX)
 }
 
 /// The answer to a conversation whose pieces are at most `piece_max` bytes.
