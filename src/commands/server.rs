@@ -8,7 +8,7 @@ use super::stats::Baseline;
 use crate::clock::{Clock, Now};
 use crate::logger::Logger;
 use crate::settings::{LiveSettings, Settings};
-use crate::stats::{Prefixes, ProcessStats, ThreadStats};
+use crate::stats::{Prefixes, Process, ProcessStats, ThreadStats};
 use crate::sync::{Arc, AtomicBool, Mutex};
 
 /// One line group of `stats conns` (section 11.6).
@@ -37,6 +37,9 @@ pub trait ConnTable: Send + Sync {
 /// Most bytes of buffer that a watcher is given, whatever `watcher_logbuf_size` says: there are two for each.
 const LOGBUF_MAX: usize = 64 << 20;
 
+/// See [`Server::refresh_certs`].
+pub type RefreshCerts = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// See the file's head.
 pub struct Server {
     /// What the operator asked for.
@@ -61,11 +64,22 @@ pub struct Server {
     pub conns: OnceLock<Box<dyn ConnTable>>,
     /// CPU time of the process in user code and in the kernel; set by whoever may call the system.
     pub cpu_time: OnceLock<fn() -> (Duration, Duration)>,
+    /// Reads certificates and keys again (`refresh_certs`); set when TLS is on. Fails with the line that says why.
+    pub refresh_certs: OnceLock<RefreshCerts>,
     /// `lru_crawler crawl` asked for a sweep that has not been done yet; the background thread clears it.
     pub crawl_wanted: AtomicBool,
 }
 
 impl Server {
+    /// Reads certificates and keys again; those in use stay when that fails. `None` when TLS is off.
+    pub fn refresh_certs(&self) -> Option<Result<(), String>> {
+        let refreshed = self.refresh_certs.get()?();
+        if refreshed.is_ok() {
+            self.process.set(Process::SslRefreshTime, u64::from(self.clock.now().seconds));
+        }
+        Some(refreshed)
+    }
+
     /// A server at its start, with counters for each of `settings.num_threads` workers.
     #[must_use]
     pub fn new(settings: Settings, clock: Clock) -> Server {
@@ -76,6 +90,8 @@ impl Server {
         let process = Arc::new(ProcessStats::new());
         let buffer_bytes = usize::try_from(settings.watcher_logbuf_bytes).unwrap_or(usize::MAX).min(LOGBUF_MAX);
         let logger = Arc::new(Logger::new(Arc::clone(&process), buffer_bytes));
+        // Certificates are read at the start.
+        process.set(Process::SslRefreshTime, u64::from(started_seconds));
         Server {
             settings,
             live,
@@ -88,6 +104,7 @@ impl Server {
             baseline: Mutex::new(Baseline::default()),
             conns: OnceLock::new(),
             cpu_time: OnceLock::new(),
+            refresh_certs: OnceLock::new(),
             crawl_wanted: AtomicBool::new(false),
         }
     }

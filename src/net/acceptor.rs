@@ -7,7 +7,7 @@
 //! close; nothing here ever spins.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
@@ -202,7 +202,7 @@ impl Acceptor {
 
     /// Tells a client that there are too many. Its socket is new, so the line fits; if it does not, it is closed all the same.
     fn refuse(&self, mut stream: Stream) {
-        let _ = stream.write(&[IoSlice::new(REFUSAL)]);
+        let _ = stream.refuse(REFUSAL);
         self.shared.server.process.add(Process::RejectedConnections, 1);
     }
 
@@ -259,7 +259,7 @@ impl Acceptor {
 impl Door {
     fn accept(&self) -> io::Result<Stream> {
         match &self.listener.socket {
-            ListenSocket::Tcp(socket) => socket.accept().map(|(stream, _)| Stream::Tcp(stream)),
+            ListenSocket::Tcp(socket) => socket.accept().map(|(stream, _)| self.listener.encipher(stream)),
             ListenSocket::Unix(socket) => socket.accept().map(|(stream, _)| Stream::Unix(stream)),
         }
     }

@@ -14,8 +14,12 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::certificates::{ClientCert, Tls};
 use super::roster::spell;
+use super::stream::Stream;
+use super::tls::TlsStream;
 use crate::settings::BindingProtocol;
+use crate::sync::Arc;
 use crate::sys::reason;
 
 /// What `-p`, `-l`, `-b`, `-B` and `sock_cookie_id` say about TCP.
@@ -31,6 +35,8 @@ pub struct TcpOptions<'a> {
     pub protocol: BindingProtocol,
     /// `SO_MARK`, 0 for none.
     pub mark: u32,
+    /// `-Z`.
+    pub tls: Option<&'a Arc<Tls>>,
 }
 
 /// A socket that waits for clients.
@@ -39,6 +45,7 @@ pub struct Listener {
     pub(super) socket: ListenSocket,
     protocol: BindingProtocol,
     address: Address,
+    tls: Option<(Arc<Tls>, ClientCert)>,
 }
 
 /// The socket itself, by family.
@@ -70,6 +77,20 @@ impl Listener {
         &self.address
     }
 
+    /// Speaks TLS with clients from now on, and asks them for a certificate as `client` says. Only for TCP.
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<Tls>, client: ClientCert) -> Listener {
+        Listener { tls: Some((tls, client)), ..self }
+    }
+
+    /// Puts TLS on an accepted socket where that is spoken.
+    pub(super) fn encipher(&self, stream: mio::net::TcpStream) -> Stream {
+        match &self.tls {
+            None => Stream::Tcp(stream),
+            Some((tls, client)) => Stream::Tls(Box::new(TlsStream::new(stream, tls.config(*client)))),
+        }
+    }
+
     pub(super) fn fd(&self) -> RawFd {
         match &self.socket {
             ListenSocket::Tcp(socket) => socket.as_raw_fd(),
@@ -95,7 +116,7 @@ impl Listener {
         let socket = Socket::from(socket);
         prepare_for_clients(&socket)?;
         let socket = ListenSocket::Tcp(mio::net::TcpListener::from_std(socket.into()));
-        Ok(Listener { socket, protocol, address })
+        Ok(Listener { socket, protocol, address, tls: None })
     }
 
     /// Takes over a unix socket that listens already.
@@ -106,7 +127,7 @@ impl Listener {
         let path = socket.local_addr()?.as_pathname().map(Path::to_path_buf).unwrap_or_default();
         socket.set_nonblocking(true)?;
         let socket = ListenSocket::Unix(mio::net::UnixListener::from_std(socket));
-        Ok(Listener { socket, protocol, address: Address::Unix(path) })
+        Ok(Listener { socket, protocol, address: Address::Unix(path), tls: None })
     }
 }
 
@@ -202,24 +223,26 @@ struct Endpoint<'a> {
     host: Option<&'a str>,
     port: u16,
     protocol: BindingProtocol,
+    /// `None` for a listener in the clear.
+    tls: Option<ClientCert>,
 }
 
 impl<'a> Endpoint<'a> {
     fn everywhere(options: &TcpOptions<'_>) -> Endpoint<'a> {
-        Endpoint { host: None, port: default_port(options), protocol: options.protocol }
+        let tls = options.tls.map(|_| ClientCert::AsConfigured);
+        Endpoint { host: None, port: default_port(options), protocol: options.protocol, tls }
     }
 
-    /// Reads `[notls:][proto[<p>]:][tag[<t>]:]<address>[:<port>]` (section 15.1).
+    /// Reads `[notls:|btls:|mtls:][proto[<p>]:][tag[<t>]:]<address>[:<port>]` (section 15.1).
     fn read(element: &'a str, options: &TcpOptions<'_>) -> Result<Endpoint<'a>, Failure> {
-        if ["notls", "btls", "mtls"].iter().any(|prefix| element.starts_with(&format!("{prefix}:"))) {
-            return Err(Failure::spelled("'notls' option is valid only when SSL is enabled".to_owned()));
-        }
-        let (protocol, rest) = read_protocol(element)?;
+        let (tls, rest) = read_tls(element, options)?;
+        let (protocol, rest) = read_protocol(rest)?;
         let (host, port) = read_address(skip_tag(rest)?)?;
         Ok(Endpoint {
             host: (host != "*").then_some(host),
             port: port.unwrap_or_else(|| default_port(options)),
             protocol: protocol.unwrap_or(options.protocol),
+            tls,
         })
     }
 
@@ -238,6 +261,20 @@ impl<'a> Endpoint<'a> {
 /// The port of elements that name none. -1 and 0 are any free one; `Settings` refuses what does not fit.
 fn default_port(options: &TcpOptions<'_>) -> u16 {
     u16::try_from(options.port).unwrap_or(0)
+}
+
+/// Takes `notls:`, `btls:` or `mtls:` off the front: what kind of TLS is spoken, if any.
+fn read_tls<'a>(element: &'a str, options: &TcpOptions<'_>) -> Result<(Option<ClientCert>, &'a str), Failure> {
+    let prefixes = [("notls:", None), ("btls:", Some(ClientCert::NotAsked)), ("mtls:", Some(ClientCert::Required))];
+    let found = prefixes.iter().find_map(|(prefix, kind)| Some((*kind, element.strip_prefix(prefix)?)));
+    match (found, options.tls) {
+        (None, tls) => Ok((tls.map(|_| ClientCert::AsConfigured), element)),
+        (Some(_), None) => Err(Failure::spelled("'notls' option is valid only when SSL is enabled".to_owned())),
+        (Some((Some(ClientCert::Required), _)), Some(tls)) if !tls.can_require() => {
+            Err(Failure::spelled("'mtls' option needs -o ssl_ca_cert".to_owned()))
+        }
+        (Some(found), Some(_)) => Ok(found),
+    }
 }
 
 /// Takes `proto[<p>]:` off the front. A word that is no protocol changes nothing, as in memcached.
@@ -343,7 +380,11 @@ fn bind_endpoint(endpoint: &Endpoint<'_>, options: &TcpOptions<'_>) -> Result<Ve
         }
         socket.listen(options.backlog).map_err(|error| Failure::system("listen", &error))?;
         let listener = Listener::from_tcp(socket.into(), endpoint.protocol);
-        listeners.push(listener.map_err(|error| Failure::system("setsockopt", &error))?);
+        let listener = listener.map_err(|error| Failure::system("setsockopt", &error))?;
+        listeners.push(match (endpoint.tls, options.tls) {
+            (Some(client), Some(tls)) => listener.with_tls(Arc::clone(tls), client),
+            _ => listener,
+        });
     }
     match passed_over {
         Some(error) if listeners.is_empty() => Err(Failure { detail: None, reason: reason(&error) }),
@@ -398,7 +439,7 @@ mod tests {
     use super::*;
 
     fn options(interfaces: Option<&str>) -> TcpOptions<'_> {
-        TcpOptions { interfaces, port: 11211, backlog: 16, protocol: BindingProtocol::Negotiating, mark: 0 }
+        TcpOptions { interfaces, port: 11211, backlog: 16, protocol: BindingProtocol::Negotiating, mark: 0, tls: None }
     }
 
     fn read(element: &str) -> Result<(Option<&str>, u16, BindingProtocol), String> {

@@ -6,7 +6,8 @@
 //!               -c           where      each (-t)    socket
 //! ```
 //!
-//! - [`listener`]: reads `-l`, binds; [`inherited`]: takes over what was bound before; [`stream`]: a client's socket of whatever kind.
+//! - [`listener`]: reads `-l`, binds; [`inherited`]: takes over what was bound before; [`stream`]: a client's socket of whatever
+//!   kind; [`tls`]: one with TLS, [`certificates`]: what that needs of files.
 //! - [`acceptor`]: takes clients and gives each to the least loaded worker, through that worker's [`roster`].
 //! - [`worker`]: the event loop; [`client`]: one client's turn, and what it keeps between turns.
 //! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`; [`knock`]: whether a thread
@@ -16,6 +17,7 @@
 
 mod acceptor;
 mod budget;
+pub mod certificates;
 mod client;
 mod idle;
 mod inherited;
@@ -23,6 +25,7 @@ mod knock;
 pub mod listener;
 mod roster;
 mod stream;
+mod tls;
 mod worker;
 
 #[cfg(test)]
@@ -31,6 +34,7 @@ mod tests;
 use std::io;
 use std::thread::{self, JoinHandle};
 
+pub use certificates::{ClientCert, Tls};
 pub use inherited::listen_inherited;
 pub use knock::Watch;
 pub use listener::{Address, ListenError, Listener, TcpOptions, listen_tcp, listen_unix, port_lines};
@@ -46,11 +50,12 @@ use knock::Knock;
 use roster::Roster;
 use worker::Worker;
 
-/// Binds what the settings say: the unix socket of `-s`, or else every address of `-l` and `-p`. None with `-p 0`.
+/// Binds what the settings say: the unix socket of `-s`, or else every address of `-l` and `-p`, with `tls` where that is on.
+/// None with `-p 0`.
 ///
 /// # Errors
 /// [`ListenError`], in memcached's words.
-pub fn listen(settings: &Settings) -> Result<Vec<Listener>, ListenError> {
+pub fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, ListenError> {
     let protocol = settings.binding_protocol;
     if let Some(path) = &settings.socket_path {
         return Ok(vec![listen_unix(path, settings.unix_mask, settings.tcp_backlog, protocol)?]);
@@ -64,6 +69,7 @@ pub fn listen(settings: &Settings) -> Result<Vec<Listener>, ListenError> {
         backlog: settings.tcp_backlog,
         protocol,
         mark: settings.sock_cookie_id,
+        tls,
     })
 }
 

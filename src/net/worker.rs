@@ -19,6 +19,7 @@ use super::budget::{STALLED_SECONDS, WAITED_SECONDS};
 use super::client::{After, Buffers, Client};
 use super::idle::IdleWatch;
 use super::roster::{Roster, WAKE};
+use super::tls::HANDSHAKE_SECONDS;
 use crate::clock::Now;
 use crate::commands::Context;
 use crate::conn::Conn;
@@ -99,8 +100,9 @@ impl Worker {
         let roster = Arc::new(Roster::new(poll.registry().try_clone()?)?);
         let now = shared.server.clock.now();
         let stats = shared.server.threads.get(index).cloned().unwrap_or_default();
-        let idle =
-            IdleWatch::new(u32::try_from(shared.server.settings.idle_timeout_seconds).ok().filter(|&s| s > 0), now);
+        let settings = &shared.server.settings;
+        let idle = u32::try_from(settings.idle_timeout_seconds).ok().filter(|&seconds| seconds > 0);
+        let idle = IdleWatch::new(idle, settings.tls.enabled.then_some(HANDSHAKE_SECONDS), now);
         Ok(Worker {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -269,7 +271,7 @@ impl Worker {
             if client.holds_memory() {
                 self.holders -= 1;
             }
-            client.release(&self.shared.budget);
+            client.release(&mut self.buffers, &self.shared.budget);
         }
     }
 
@@ -323,7 +325,11 @@ impl Worker {
         let mut overdue = Vec::new();
         self.idle.step(&self.roster, now, |key| overdue.push(key));
         for key in overdue {
-            self.stats.count(Counter::IdleKicks);
+            if self.clients.get(key).and_then(Option::as_ref).is_some_and(Client::is_handshaking) {
+                self.shared.server.process.add(Process::SslHandshakeErrors, 1);
+            } else {
+                self.stats.count(Counter::IdleKicks);
+            }
             self.close_because(key, CloseReason::IdleTimeout);
         }
     }

@@ -23,13 +23,13 @@ pub mod signals;
 
 use crate::clock::Clock;
 use crate::commands::Server;
-use crate::net::{self, Listener, Workers};
+use crate::net::{self, Listener, Tls, Workers};
 use crate::settings::{MIB, Settings};
 use crate::store::Store;
 use crate::sync::Arc;
 use crate::sys::{self, reason, resources};
 use background::Background;
-use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
+use exit::{Exit, FAILURE, OS_ERROR, SUCCESS, USAGE};
 use logging::say;
 use notify::Watchdog;
 use process::PidFile;
@@ -67,6 +67,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let mut settings = parsed.settings;
     settings.port_file = std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into);
 
+    let tls = load_tls(&settings)?;
     process::limits(&settings)?;
     process::user(&settings)?;
     process::daemonize(&settings)?;
@@ -88,7 +89,10 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let _ = server.cpu_time.set(resources::cpu_time);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.clone(), Arc::clone(&server)).map_err(threads)?;
-    let listeners = listen(&server.settings)?;
+    let listeners = listen(&server.settings, tls.as_ref())?;
+    if let Some(tls) = tls {
+        let _ = server.refresh_certs.set(Box::new(move || tls.refresh()));
+    }
     let on_shutdown = Box::new(|graceful| if graceful { Stop::Graceful.ask() } else { Stop::Now.ask() });
     let workers = Workers::start(Arc::clone(&server), store, listeners, on_shutdown).map_err(threads)?;
     let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
@@ -97,18 +101,27 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     Ok(Running { server, signals, workers, background, watchdog, pid_file })
 }
 
+/// What TLS needs, while files may be read that only root can.
+fn load_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, Exit> {
+    if !settings.tls.enabled {
+        return Ok(None);
+    }
+    let tls = Tls::load(&settings.tls).map_err(|line| Exit::new(USAGE, line))?;
+    Ok(Some(Arc::new(tls)))
+}
+
 /// Binds, and tells whoever waits for it which ports it became.
-fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
+fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, Exit> {
     if settings.tcp_port < -1 && settings.socket_path.is_none() {
         return Err(Exit::new(OS_ERROR, impossible_port(settings)));
     }
     let inherited = notify::inherited_sockets()
         .map_err(|error| Exit::new(OS_ERROR, format!("failed to take inherited sockets: {}", reason(&error))))?;
     let listeners = if inherited.is_empty() {
-        net::listen(settings)
+        net::listen(settings, tls)
     } else {
         // They stand in the place of -l, -p and -s: whoever made them has chosen where to listen.
-        net::listen_inherited(inherited, settings.binding_protocol)
+        net::listen_inherited(inherited, settings.binding_protocol, tls)
     };
     let listeners = listeners.map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
     process::enough_connections(settings, listeners.len())?;
@@ -147,7 +160,7 @@ fn write_pid_file(settings: &Settings) -> Option<PidFile> {
 impl Running {
     /// Serves until a signal or a client says stop, then stops in order: first whoever brings work, then whoever does it.
     fn wait(self) {
-        let stop = self.signals.wait(|| log::info!("SIGHUP: nothing to read again"));
+        let stop = self.signals.wait(|| reload(&self.server));
         if let Some(line) = stop.farewell(self.server.live.verbosity()) {
             say(line);
         }
@@ -160,6 +173,15 @@ impl Running {
         if let Some(line) = self.pid_file.and_then(PidFile::remove) {
             say(&line);
         }
+    }
+}
+
+/// SIGHUP: reads again what is read from files. Never fatal.
+fn reload(server: &Server) {
+    match server.refresh_certs() {
+        None => log::info!("SIGHUP: nothing to read again"),
+        Some(Ok(())) => log::info!("SIGHUP: certificates read again"),
+        Some(Err(line)) => log::error!("{line}"),
     }
 }
 
