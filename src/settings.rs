@@ -35,6 +35,16 @@ impl BindingProtocol {
     }
 }
 
+/// `-o memory_file_unfit`: what becomes of a memory file that is damaged, foreign or of before a reboot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnfitFile {
+    /// It stays as it is, and the server does not start.
+    #[default]
+    Refuse,
+    /// It is given another name, and the server starts empty.
+    SetAside,
+}
+
 /// `-o hash_algorithm`: kept and shown; memhold's own hash is keyed and not exchangeable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HashAlgorithm {
@@ -225,6 +235,12 @@ pub struct Settings {
     pub lock_memory: bool,
     /// `-e`: file that holds item memory.
     pub memory_file: Option<PathBuf>,
+    /// `-o memory_file_unfit`: what to do with a file that cannot be taken over.
+    pub memory_file_unfit: UnfitFile,
+    /// `-o keep_memory`: without `-e`, keep items in the service's runtime directory.
+    pub keep_memory: bool,
+    /// `$RUNTIME_DIRECTORY`: where systemd lets a service keep what outlives its process.
+    pub runtime_directory: Option<PathBuf>,
     /// `-o hashpower`: kept and shown, 0 when not given; the index sizes itself.
     pub hashpower_init: u32,
     /// `-o no_hashexpand` not given; kept only.
@@ -344,6 +360,9 @@ impl Default for Settings {
             drop_privileges: None,
             lock_memory: false,
             memory_file: None,
+            memory_file_unfit: UnfitFile::Refuse,
+            keep_memory: true,
+            runtime_directory: None,
             hashpower_init: 0,
             hash_expand: true,
             hash_algorithm: HashAlgorithm::Murmur3,

@@ -107,6 +107,8 @@ struct Turn {
     requests: usize,
     /// Length of the output at which it ends.
     output_max: usize,
+    /// The input is all there will ever be: nothing that goes on by itself is begun.
+    datagram: bool,
 }
 
 /// What a phase did with the input. No `next`: go on at once in the phase that is now.
@@ -141,10 +143,21 @@ impl Conn {
     /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
     /// [`LINE_MAX`] bytes when more has to be read.
     pub fn process(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
-        let mut turn = Turn {
+        let turn = Turn {
             requests: cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R,
             output_max: out.len() + OUTPUT_PER_TURN,
+            datagram: false,
         };
+        self.take_turn(turn, input, out, cx)
+    }
+
+    /// Runs one request at most, or a part of one whose answer reaches `output_max` bytes: for datagrams, where each answer travels by
+    /// itself. [`Next::Again`] when there is more.
+    pub fn process_one(&mut self, input: &[u8], out: &mut Output, output_max: usize, cx: &mut Context<'_>) -> Progress {
+        self.take_turn(Turn { requests: 1, output_max: out.len() + output_max, datagram: true }, input, out, cx)
+    }
+
+    fn take_turn(&mut self, mut turn: Turn, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
         let mut consumed = 0;
         loop {
             let step = self.step(&input[consumed..], out, cx, &mut turn);
@@ -158,6 +171,7 @@ impl Conn {
     fn step(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Step {
         match &mut self.phase {
             Phase::Closing => Step::stop(0, Next::Close),
+            Phase::Dump(_) if turn.datagram => Step::stop(0, Next::Again),
             Phase::Dump(dump) => {
                 let room = turn.output_max.saturating_sub(out.len());
                 let done = dump.step(cx, out.bytes_mut(), room);
@@ -174,7 +188,9 @@ impl Conn {
             }
             _ if input.is_empty() => Step::stop(0, Next::Read),
             Phase::Command | Phase::Keys { .. } if turn.is_used_up(out) => {
-                cx.stats.count(Counter::ConnYields);
+                if !turn.datagram {
+                    cx.stats.count(Counter::ConnYields);
+                }
                 Step::stop(0, Next::Again)
             }
             Phase::Command | Phase::Keys { .. } => batch::run(self, input, out, cx, turn),
@@ -230,6 +246,12 @@ impl Conn {
     #[must_use]
     pub const fn watches(&self) -> bool {
         matches!(self.phase, Phase::Watch(_))
+    }
+
+    /// Whether the keys of a `get` line are being answered, of which some are still to come.
+    #[must_use]
+    pub const fn reads_keys(&self) -> bool {
+        matches!(self.phase, Phase::Keys { .. })
     }
 
     /// Whether a dump is being written, which the client has to take.

@@ -70,6 +70,13 @@ impl Buffers {
     }
 }
 
+impl Buffers {
+    /// The parts that datagrams need.
+    pub(super) fn for_datagrams(&mut self) -> (&mut [u8], &mut Output) {
+        (&mut self.input, &mut self.output)
+    }
+}
+
 /// One client of a worker.
 pub(super) struct Client {
     stream: Stream,
@@ -287,7 +294,9 @@ impl Client {
         if budget.exhausted(self.later || self.settled) || !self.again && self.conn.must_wait(cx.now) {
             return After::Starved;
         }
-        self.pulse.set_state(State::ParseCmd);
+        if !self.conn.watches() {
+            self.pulse.set_state(State::ParseCmd);
+        }
         let received =
             if goes_on { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
         match received {

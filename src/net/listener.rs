@@ -39,6 +39,16 @@ pub struct TcpOptions<'a> {
     pub tls: Option<&'a Arc<Tls>>,
 }
 
+impl TcpOptions<'_> {
+    /// The option to blame when there is no listener, in memcached's words.
+    pub(super) fn place(&self, transport: &str) -> String {
+        match self.interfaces {
+            None => format!("{transport} port {}", self.port),
+            Some(list) => format!("one of interface(s) {list}"),
+        }
+    }
+}
+
 /// A socket that waits for clients.
 #[derive(Debug)]
 pub struct Listener {
@@ -53,6 +63,8 @@ pub struct Listener {
 pub(super) enum ListenSocket {
     Tcp(mio::net::TcpListener),
     Unix(mio::net::UnixListener),
+    /// Never accepts; the workers read from copies of it.
+    Udp(mio::net::UdpSocket),
 }
 
 /// What a listener is bound to.
@@ -62,6 +74,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A unix socket's path.
     Unix(PathBuf),
+    /// UDP, with the port it really got.
+    Udp(SocketAddr),
 }
 
 impl Listener {
@@ -95,15 +109,17 @@ impl Listener {
         match &self.socket {
             ListenSocket::Tcp(socket) => socket.as_raw_fd(),
             ListenSocket::Unix(socket) => socket.as_raw_fd(),
+            ListenSocket::Udp(socket) => socket.as_raw_fd(),
         }
     }
 
     /// As `stats conns` spells it.
     pub(super) fn spelled(&self) -> String {
-        spell(match &self.address {
-            Address::Tcp(address) => Some(SockAddr::from(*address)),
-            Address::Unix(path) => SockAddr::unix(path).ok(),
-        })
+        match &self.address {
+            Address::Tcp(address) => spell(Some(SockAddr::from(*address))),
+            Address::Unix(path) => spell(SockAddr::unix(path).ok()),
+            Address::Udp(address) => spell(Some(SockAddr::from(*address))).replacen("tcp", "udp", 1),
+        }
     }
 
     /// Takes over a TCP socket that listens already (one that a service manager or a former process held).
@@ -116,6 +132,14 @@ impl Listener {
         let socket = Socket::from(socket);
         prepare_for_clients(&socket)?;
         let socket = ListenSocket::Tcp(mio::net::TcpListener::from_std(socket.into()));
+        Ok(Listener { socket, protocol, address, tls: None })
+    }
+
+    /// A bound UDP socket.
+    pub(super) fn from_udp(socket: std::net::UdpSocket, protocol: BindingProtocol) -> io::Result<Listener> {
+        let address = Address::Udp(socket.local_addr()?);
+        socket.set_nonblocking(true)?;
+        let socket = ListenSocket::Udp(mio::net::UdpSocket::from_std(socket));
         Ok(Listener { socket, protocol, address, tls: None })
     }
 
@@ -136,17 +160,7 @@ impl Listener {
 /// # Errors
 /// [`ListenError`] with memcached's lines; nothing stays bound then.
 pub fn listen_tcp(options: &TcpOptions<'_>) -> Result<Vec<Listener>, ListenError> {
-    let bound = match options.interfaces {
-        None => bind_endpoint(&Endpoint::everywhere(options), options),
-        Some(list) => bind_list(list, options),
-    };
-    bound.map_err(|failure| {
-        let place = match options.interfaces {
-            None => format!("TCP port {}", options.port),
-            Some(list) => format!("one of interface(s) {list}"),
-        };
-        failure.at(&place)
-    })
+    bind_all(options).map_err(|failure| failure.at(&options.place("TCP")))
 }
 
 /// Makes the unix socket of `-s` with the permission bits of `-a`. A socket left behind at `path` is removed first, any
@@ -158,15 +172,18 @@ pub fn listen_unix(path: &Path, mask: u32, backlog: i32, protocol: BindingProtoc
     bind_unix(path, mask, backlog, protocol).map_err(|failure| failure.at(&format!("UNIX socket: {}", path.display())))
 }
 
-/// The lines that `MEMCACHED_PORT_FILENAME` is to hold: one for each TCP address, with the port it got (section 9).
+/// The lines that `MEMCACHED_PORT_FILENAME` is to hold: one for each address of TCP and UDP, with the port it got (section 9).
 #[must_use]
 pub fn port_lines(listeners: &[Listener]) -> String {
     let mut lines = String::new();
     for listener in listeners {
-        if let Address::Tcp(address) = &listener.address {
-            let family = if address.is_ipv4() { "INET" } else { "INET6" };
-            lines.push_str(&format!("TCP {family}: {}\n", address.port()));
-        }
+        let (transport, address) = match &listener.address {
+            Address::Tcp(address) => ("TCP", address),
+            Address::Udp(address) => ("UDP", address),
+            Address::Unix(_) => continue,
+        };
+        let family = if address.is_ipv4() { "INET" } else { "INET6" };
+        lines.push_str(&format!("{transport} {family}: {}\n", address.port()));
     }
     lines
 }
@@ -174,7 +191,7 @@ pub fn port_lines(listeners: &[Listener]) -> String {
 /// Why there is no listener. `Display` gives the lines that memcached writes to standard error, without the last line
 /// end; the exit code is 71.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ListenError(String);
+pub struct ListenError(pub(super) String);
 
 impl ListenError {
     pub(super) fn inherited(number: usize, why: &str) -> ListenError {
@@ -191,7 +208,7 @@ impl fmt::Display for ListenError {
 impl std::error::Error for ListenError {}
 
 /// What went wrong, before it is known which option is to blame.
-struct Failure {
+pub(super) struct Failure {
     /// The line that tells the step, if there is one.
     detail: Option<String>,
     reason: String,
@@ -202,12 +219,12 @@ impl Failure {
         Failure { detail: Some(detail), reason: "Invalid argument".to_owned() }
     }
 
-    fn system(step: &str, error: &io::Error) -> Failure {
+    pub(super) fn system(step: &str, error: &io::Error) -> Failure {
         let reason = reason(error);
         Failure { detail: Some(format!("{step}(): {reason}")), reason }
     }
 
-    fn at(self, place: &str) -> ListenError {
+    pub(super) fn at(self, place: &str) -> ListenError {
         let last = format!("failed to listen on {place}: {}", self.reason);
         ListenError(match self.detail {
             Some(detail) => format!("{detail}\n{last}"),
@@ -218,11 +235,11 @@ impl Failure {
 
 /// One element of `-l`, read but not yet resolved.
 #[derive(Debug, PartialEq, Eq)]
-struct Endpoint<'a> {
+pub(super) struct Endpoint<'a> {
     /// Name or address; `None` is every address.
     host: Option<&'a str>,
     port: u16,
-    protocol: BindingProtocol,
+    pub(super) protocol: BindingProtocol,
     /// `None` for a listener in the clear.
     tls: Option<ClientCert>,
 }
@@ -246,7 +263,26 @@ impl<'a> Endpoint<'a> {
         })
     }
 
+    /// Reads the elements of `-l` one after the other; one that stands for every address where there is no list.
+    pub(super) fn read_each(options: &TcpOptions<'a>) -> impl Iterator<Item = Result<Endpoint<'a>, Failure>> {
+        let everywhere = options.interfaces.is_none().then(|| Ok(Endpoint::everywhere(options)));
+        let elements = options.interfaces.unwrap_or_default().split([',', ';']).map(str::trim);
+        let elements = elements.filter(|element| !element.is_empty());
+        everywhere.into_iter().chain(elements.map(|element| Endpoint::read(element, options)))
+    }
+
     /// Every address it stands for.
+    ///
+    /// # Errors
+    /// As memcached tells of a name that is none.
+    pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        self.resolve().map_err(|error| {
+            let text = reason(&error);
+            let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+            Failure { detail: Some(format!("getaddrinfo(): {text}")), reason: "Invalid argument".to_owned() }
+        })
+    }
+
     fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         match self.host {
             None => {
@@ -341,10 +377,10 @@ fn read_address(text: &str) -> Result<(&str, Option<u16>), Failure> {
     }
 }
 
-fn bind_list(list: &str, options: &TcpOptions<'_>) -> Result<Vec<Listener>, Failure> {
+fn bind_all(options: &TcpOptions<'_>) -> Result<Vec<Listener>, Failure> {
     let mut listeners = Vec::new();
-    for element in list.split([',', ';']).map(str::trim).filter(|element| !element.is_empty()) {
-        listeners.append(&mut bind_endpoint(&Endpoint::read(element, options)?, options)?);
+    for endpoint in Endpoint::read_each(options) {
+        listeners.append(&mut bind_endpoint(&endpoint?, options)?);
     }
     if listeners.is_empty() {
         return Err(Failure { detail: None, reason: "Invalid argument".to_owned() });
@@ -355,11 +391,7 @@ fn bind_list(list: &str, options: &TcpOptions<'_>) -> Result<Vec<Listener>, Fail
 /// Binds every address of one element. Those in use, or of a family that this machine does not have, are passed over as
 /// long as one works; any other error is final (section 15.1).
 fn bind_endpoint(endpoint: &Endpoint<'_>, options: &TcpOptions<'_>) -> Result<Vec<Listener>, Failure> {
-    let addresses = endpoint.resolve().map_err(|error| {
-        let text = reason(&error);
-        let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-        Failure { detail: Some(format!("getaddrinfo(): {text}")), reason: "Invalid argument".to_owned() }
-    })?;
+    let addresses = endpoint.addresses()?;
     let mut listeners = Vec::with_capacity(addresses.len());
     let mut passed_over = None;
     for address in addresses {
@@ -501,7 +533,7 @@ mod tests {
             .iter()
             .map(|listener| match listener.address() {
                 Address::Tcp(address) => format!("TCP INET: {}\n", address.port()),
-                Address::Unix(_) => String::new(),
+                Address::Unix(_) | Address::Udp(_) => String::new(),
             })
             .collect();
         assert_eq!(port_lines(&listeners), lines);

@@ -97,7 +97,7 @@ impl State {
 }
 
 impl Pulse {
-    fn new(now: Now, state: State) -> Pulse {
+    pub(super) fn new(now: Now, state: State) -> Pulse {
         Pulse { seconds: AtomicU32::new(now.seconds), state: AtomicU32::new(state as u32) }
     }
 

@@ -31,7 +31,7 @@ impl Running {
         let listeners = listen(&settings, None).unwrap();
         let port = match listeners[0].address() {
             Address::Tcp(address) => address.port(),
-            Address::Unix(_) => 0,
+            Address::Unix(_) | Address::Udp(_) => 0,
         };
         let store = Store::open(&store_config()).unwrap();
         let server = Arc::new(Server::new(settings, Clock::start()));

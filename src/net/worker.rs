@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -18,8 +19,10 @@ use super::Shared;
 use super::budget::{STALLED_SECONDS, WAITED_SECONDS};
 use super::client::{After, Buffers, Client};
 use super::idle::IdleWatch;
-use super::roster::{Roster, WAKE};
+use super::listener::Listener;
+use super::roster::{Pulse, Roster, WAKE};
 use super::tls::HANDSHAKE_SECONDS;
+use super::udp::{self, Port};
 use crate::clock::Now;
 use crate::commands::Context;
 use crate::conn::Conn;
@@ -58,6 +61,7 @@ pub(super) struct Worker {
     clients: Vec<Option<Client>>,
     queue: VecDeque<Ready>,
     buffers: Buffers,
+    udp: Vec<Port>,
     /// Clients that may not run because clients hold as much memory as they may.
     starved: Vec<usize>,
     /// When they were last looked at, by the running clock.
@@ -113,6 +117,7 @@ impl Worker {
             clients: Vec::new(),
             queue: VecDeque::new(),
             buffers: Buffers::new(),
+            udp: Vec::new(),
             starved: Vec::new(),
             fed_micros: 0,
             watchers: Vec::new(),
@@ -121,6 +126,14 @@ impl Worker {
             looked: now.seconds,
             idle,
         })
+    }
+
+    /// Reads from now on what comes to a UDP listener. All workers do, whoever is first. Gives what `stats conns` shows of it.
+    pub(super) fn read_datagrams_of(&mut self, listener: &Listener) -> io::Result<(RawFd, String, Arc<Pulse>)> {
+        let port = Port::open(listener, self.udp.len(), self.poll.registry(), &self.shared.server)?;
+        let row = (port.fd(), listener.spelled(), Arc::clone(port.pulse()));
+        self.udp.push(port);
+        Ok(row)
     }
 
     /// Its clients as others see them.
@@ -164,8 +177,8 @@ impl Worker {
 
     /// Gives one client its turn.
     fn serve(&mut self, ready: Ready, now: Now) {
-        if Token(ready.key) == WAKE {
-            return self.roster.knock().answer();
+        if ready.key >= udp::FIRST_KEY {
+            return self.serve_other(ready.key, now);
         }
         if !self.meet(ready.key) {
             return;
@@ -193,6 +206,25 @@ impl Worker {
             _ => {}
         }
         self.settle(ready.key, after);
+    }
+
+    /// What is no client: a knock, or a UDP socket, which has its turns as clients have.
+    fn serve_other(&mut self, key: usize, now: Now) {
+        if Token(key) == WAKE {
+            return self.roster.knock().answer();
+        }
+        let Worker { udp, buffers, shared, store, stats, queue, .. } = self;
+        let Some(port) = udp.iter_mut().find(|port| port.key() == key) else { return };
+        let mut cx = Context::new(store, &shared.server, stats, now, port.fd());
+        let (input, output) = buffers.for_datagrams();
+        match port.turn(input, output, &mut cx) {
+            udp::After::Rest => {}
+            udp::After::Again => queue.push_back(Ready::again(key)),
+            udp::After::Shutdown { graceful } => {
+                queue.push_back(Ready::again(key));
+                (shared.on_shutdown)(graceful);
+            }
+        }
     }
 
     /// Does what the client's turn ended with.

@@ -3,7 +3,7 @@
 use super::number::{atof, atoi, decimal, whole};
 use super::{Typed, path, text};
 use crate::server::exit::{Exit, FAILURE};
-use crate::settings::{HashAlgorithm, MIB, Settings, TlsVersion, UdpAnswerMax, VerifyMode};
+use crate::settings::{HashAlgorithm, MIB, Settings, TlsVersion, UdpAnswerMax, UnfitFile, VerifyMode};
 use std::ops::RangeInclusive;
 
 /// A row of the table of extended options.
@@ -234,6 +234,19 @@ pub static EXTENDED: &[Sub] = &[
             t.settings.sock_cookie_id = atoi(v).cast_unsigned();
             Ok(())
         })),
+    sub("memory_file_unfit", "refuse", "what to do with a memory file that is damaged, foreign or\n\
+         of before a reboot: refuse to start, or set_aside and start empty",
+        Kind::Value("Missing memory_file_unfit argument", |t, v| {
+            t.settings.memory_file_unfit = match v {
+                b"refuse" => UnfitFile::Refuse,
+                b"set_aside" => UnfitFile::SetAside,
+                _ => return Err(bad("memory_file_unfit must be refuse or set_aside")),
+            };
+            Ok(())
+        })),
+    sub("keep_memory", "", "without -e, keep items in a file of the service's runtime\n\
+         directory, where systemd gives one (default: on)",
+        Kind::Switch(|s, on| s.keep_memory = on)),
     sub("drop_privileges", "", "allow only the system calls that a server needs (default: on;\n\
          given, the start fails where the kernel has no filter for them)",
         Kind::Switch(|s, on| s.drop_privileges = Some(on))),

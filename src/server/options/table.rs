@@ -29,13 +29,11 @@ pub static OPTIONS: &[Opt] = &[
         long: "udp-port",
         value: "num",
         default: "0",
-        help: "UDP port to listen on; 0 for none (others are not supported yet)",
+        help: "UDP port to listen on; 0 for none, -1 for any free one. Beyond\n\
+               loopback it needs -o udp_answer_max",
         action: Action::Set(|t, v| {
             t.settings.udp_port = atoi(v);
             t.udp_given = true;
-            if t.settings.udp_port != 0 {
-                t.miss("-U");
-            }
             Ok(())
         }),
     },
@@ -390,8 +388,12 @@ pub static OPTIONS: &[Opt] = &[
         long: "memory-file",
         value: "file",
         default: "",
-        help: "keep item memory in a file of a RAM disk",
-        action: Action::Absent,
+        help: "keep item memory in a file of a RAM disk: the next start finds its items there,\n\
+               whatever ended this one",
+        action: Action::Set(|t, v| {
+            t.settings.memory_file = Some(path(v));
+            Ok(())
+        }),
     },
     Opt {
         short: b'Z',

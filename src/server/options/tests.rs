@@ -4,7 +4,7 @@
 use super::extended::{EXTENDED, Kind};
 use super::table::OPTIONS;
 use super::*;
-use crate::settings::{BindingProtocol, HashAlgorithm, MIB, TlsVersion, UdpAnswerMax, VerifyMode};
+use crate::settings::{BindingProtocol, HashAlgorithm, MIB, TlsVersion, UdpAnswerMax, UnfitFile, VerifyMode};
 use std::path::PathBuf;
 
 /// How `Settings` should differ from the default.
@@ -185,11 +185,9 @@ fn a_hash_power_must_exceed_the_lock_tables() {
 #[test]
 fn what_is_missing_is_said_in_one_line() {
     let cases: &[(&[&str], &str)] = &[
-        (&["-U", "11211"], "-U"),
         (&["-S"], "-S"),
         (&["--enable-sasl"], "--enable-sasl"),
         (&["-Y", "file"], "-Y"),
-        (&["-e", "file"], "-e"),
         (&["-N", "4"], "-N"),
         (&["-B", "binary"], "-B binary"),
         (&["-o", "ext_path=/x:1G"], "-o ext_path"),
@@ -267,7 +265,14 @@ fn options_set_what_they_say() {
         (&["-X"], |s| s.dump_enabled = false),
         (&["-W"], |s| s.watch_enabled = false),
         (&["--debug-commands"], |s| s.debug_commands = true),
+        (&["-e", "/dev/shm/x"], |s| s.memory_file = Some("/dev/shm/x".into())),
+        (&["--memory-file=/dev/shm/x"], |s| s.memory_file = Some("/dev/shm/x".into())),
+        (&["-o", "memory_file_unfit=set_aside"], |s| s.memory_file_unfit = UnfitFile::SetAside),
+        (&["-o", "no_keep_memory"], |s| s.keep_memory = false),
         (&["-Z"], |s| s.tls.enabled = true),
+        (&["-U", "5"], |s| (s.udp_port, s.tcp_port) = (5, 5)),
+        (&["-U", "5", "-p", "6"], |s| (s.udp_port, s.tcp_port) = (5, 6)),
+        (&["-U", "0"], |_| {}),
         (&["extra", "--", "-q"], |_| {}),
     ];
     for (line, change) in cases {
