@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::auth::Credentials;
 use super::stats::Baseline;
 use crate::clock::{Clock, Now};
 use crate::logger::Logger;
@@ -56,6 +57,8 @@ pub struct Server {
     pub logger: Arc<Logger>,
     /// One block of counters for each worker.
     pub threads: Vec<Arc<ThreadStats>>,
+    /// Who may come in, where authentication is wanted.
+    pub credentials: Credentials,
     /// `stats detail`.
     pub prefixes: Prefixes,
     /// Where counters stood at the last `stats reset`.
@@ -100,6 +103,7 @@ impl Server {
             process,
             logger,
             threads,
+            credentials: Credentials::default(),
             prefixes,
             baseline: Mutex::new(Baseline::default()),
             conns: OnceLock::new(),

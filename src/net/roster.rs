@@ -19,6 +19,7 @@ use crate::clock::Now;
 use crate::commands::server::ConnRow;
 use crate::conn::Conn;
 use crate::logger::{CloseReason, Event, Logger, Streams, Transport};
+use crate::settings::BindingProtocol;
 use crate::sync::{Arc, AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 use crate::sys::socket;
 
@@ -39,7 +40,7 @@ struct Entry {
     fd: RawFd,
     tcp: bool,
     /// The socket, until the worker has met the client.
-    arriving: Option<Stream>,
+    arriving: Option<(Stream, BindingProtocol)>,
     pulse: Arc<Pulse>,
     /// Its address, if somebody watched clients come and go when it came: one that was reset cannot be asked when it goes.
     peer: Option<Box<Peer>>,
@@ -146,8 +147,14 @@ impl Roster {
         &self.knock
     }
 
-    /// Gives a new client to the worker.
-    pub(super) fn enter(&self, mut stream: Stream, now: Now, logger: &Logger) -> io::Result<()> {
+    /// Gives a new client to the worker, with what its listener speaks.
+    pub(super) fn enter(
+        &self,
+        mut stream: Stream,
+        protocol: BindingProtocol,
+        now: Now,
+        logger: &Logger,
+    ) -> io::Result<()> {
         let peer = logger.watched(Streams::CONNEVENTS).then(|| Box::new(Peer::of(stream.fd())));
         if let Some(peer) = &peer {
             let Peer { rip, rport, transport } = &**peer;
@@ -159,16 +166,18 @@ impl Roster {
         stream.register(&self.registry, Token(vacant.key()))?;
         let state = if stream.is_handshaking() { State::Handshake } else { State::Read };
         let pulse = Arc::new(Pulse::new(now, state));
-        vacant.insert(Entry { fd: stream.fd(), tcp: stream.is_tcp(), arriving: Some(stream), pulse, peer });
+        let (fd, tcp) = (stream.fd(), stream.is_tcp());
+        vacant.insert(Entry { fd, tcp, arriving: Some((stream, protocol)), pulse, peer });
         self.load.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Hands the socket of a client that has not been met yet to its worker.
-    pub(super) fn meet(&self, key: usize) -> Option<(Stream, Arc<Pulse>)> {
+    pub(super) fn meet(&self, key: usize) -> Option<(Stream, BindingProtocol, Arc<Pulse>)> {
         let mut entries = lock(&self.entries);
         let entry = entries.get_mut(key)?;
-        Some((entry.arriving.take()?, Arc::clone(&entry.pulse)))
+        let (stream, protocol) = entry.arriving.take()?;
+        Some((stream, protocol, Arc::clone(&entry.pulse)))
     }
 
     /// Strikes a client off, before its socket is closed. One that was never met closes here.

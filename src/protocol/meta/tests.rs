@@ -63,7 +63,8 @@ fn plain_set(key: Key<'_>) -> Store<'_> {
         new_cas: None,
         invalidate: false,
         vivify: None,
-        meta: true,
+        refusal_removes: true,
+        counts_when_whole: false,
     }
 }
 
@@ -77,6 +78,7 @@ fn plain_delete(key: Key<'_>) -> Delete<'_> {
         exptime: None,
         flags: 0,
         told_as: Some("md"),
+        mismatch_is_miss: true,
     }
 }
 
