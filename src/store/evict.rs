@@ -17,6 +17,7 @@ use super::memory::item::{Chunk, FETCHED, MAIN, TEMPORARY};
 use super::memory::{Kind, Ref, Stable, State};
 use super::slabs::Class;
 use crate::clock::{Now, TICKS_PER_SECOND};
+use crate::logger::{Event, Logger, Streams};
 use crate::sync::{MutexGuard, Ordering, lock};
 
 /// How many times its idle time an item counts that was never hit.
@@ -233,10 +234,31 @@ impl Inner {
             class.counts.reflocked += 1;
             return false;
         }
+        if let Some(logger) = self.told(Streams::EVICTIONS) {
+            let size = chunk.shape().1.value_len;
+            let number = class.index + 1;
+            self.tell_eviction(
+                logger,
+                chunk,
+                Told { state, idle, class: number, size },
+                Stable::from_guard(&*class),
+                now,
+            );
+        }
         count_eviction(&mut class.counts, state, mortal, idle);
         class.evicting = true;
         self.show_standing(class);
         true
+    }
+
+    /// The item is out of the index, but its class is still locked, so its bytes stand.
+    #[cold]
+    fn tell_eviction(&self, logger: &Logger, chunk: Chunk<'_>, told: Told, stable: Stable<'_>, now: Now) {
+        let key = self.key_of(chunk.name(), stable);
+        let exptime = chunk.shape().0;
+        let ttl = if exptime == 0 { -1 } else { i64::from(exptime) - i64::from(now.seconds) };
+        let Told { state, idle, class, size } = told;
+        logger.log(&Event::Eviction { key, fetched: state.has(FETCHED), ttl, idle, class, size });
     }
 
     /// Empties a page of the oldest other class and takes it; the pool's account of pages in use does not change.
@@ -247,6 +269,8 @@ impl Inner {
         } else {
             self.empty_some_page(&mut lock(&self.slabs[victim]), now)
         };
+        let number = |index: usize| if index == self.slabs.len() { self.classes.large } else { index as u32 + 1 };
+        self.tell_move(number(victim), number(index), emptied);
         if !emptied {
             return None;
         }
@@ -434,6 +458,11 @@ impl Inner {
         } else {
             let chunk = Chunk::named(&self.arena, head);
             let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed)) / TICKS_PER_SECOND;
+            if let Some(logger) = self.told(Streams::EVICTIONS) {
+                let size = chunk.large_len().load(Ordering::Relaxed) as usize;
+                let told = Told { state, idle, class: self.classes.large, size };
+                self.tell_eviction(logger, chunk, told, Stable::from_guard(&**large), now);
+            }
             count_eviction(&mut large.counts, state, chunk.shape().0 != 0, idle);
             large.evicting = true;
         }
@@ -499,6 +528,14 @@ impl Inner {
         }
         names
     }
+}
+
+/// What is told of an evicted item beside what its bytes say.
+struct Told {
+    state: State,
+    idle: u32,
+    class: u32,
+    size: usize,
 }
 
 fn count_eviction(counts: &mut super::slabs::Counts, state: State, mortal: bool, idle_seconds: u32) {

@@ -19,7 +19,9 @@ use super::pool::Pool;
 use super::slabs::{Class, LARGE_OWNER, PageFacts};
 use super::{Config, Exptime};
 use crate::clock::Now;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::logger::{Event, Logger, Streams};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use std::sync::OnceLock;
 
 /// What one class looks like to the others, without its lock.
 #[derive(Debug, Default)]
@@ -77,6 +79,8 @@ pub struct Inner {
     pub pages_moved: AtomicU64,
     /// Items copied to another page of their class rather than dropped.
     pub rescues: AtomicU64,
+    /// Who is told of evictions and page moves.
+    pub logger: OnceLock<Arc<Logger>>,
 }
 
 /// Sequence numbers are 48 bits wide.
@@ -133,6 +137,7 @@ impl Inner {
             sweep_large: AtomicU32::new(0),
             pages_moved: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
+            logger: OnceLock::new(),
             classes,
             arena,
         };
@@ -240,6 +245,18 @@ impl Inner {
         }
         let read = state.has(PINNED) && self.pins.delete(name);
         (!read).then_some(name)
+    }
+
+    /// Who is told, if anybody watches one of these streams.
+    pub fn told(&self, streams: Streams) -> Option<&Logger> {
+        self.logger.get().map(Arc::as_ref).filter(|logger| logger.watched(streams))
+    }
+
+    /// Tells that a page went from one class to another, by their numbers.
+    pub fn tell_move(&self, src: u32, dst: u32, done: bool) {
+        if let Some(logger) = self.told(Streams::SYSEVENTS) {
+            logger.log(&Event::SlabMove { src, dst, done });
+        }
     }
 
     /// Whether somebody reads the item without a lock.

@@ -48,6 +48,7 @@ pub use tally::{ClassStats, Totals};
 pub use walk::Cursor;
 
 use crate::clock::Now;
+use crate::logger::Logger;
 use crate::sync::{Arc, Ordering};
 use entry::Fate;
 use inner::Inner;
@@ -452,6 +453,11 @@ impl Store {
         }
         inner.pool.set_limit_bytes(bytes);
         true
+    }
+
+    /// Evictions and page moves are told here from now on. Only the first call counts.
+    pub fn tell(&self, logger: Arc<Logger>) {
+        let _ = self.inner().logger.set(logger);
     }
 
     /// `lru temp_ttl`.
