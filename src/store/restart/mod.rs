@@ -132,7 +132,7 @@ impl Store {
         let dead = moving.dead;
         let inner = store.inner();
         let flushes = source.arena.flushes();
-        inner.arena.note_flush(flushes.sequence, flushes.at, false);
+        inner.arena.note_flush(flushes.sequence, flushes.at);
         inner.arena.note_pending_flush(flushes.pending);
         inner.flushed.store(flushes.sequence, Ordering::Relaxed);
         inner.flushed_at.store(flushes.at, Ordering::Relaxed);
