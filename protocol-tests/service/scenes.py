@@ -254,6 +254,21 @@ def restart_reload_and_stop_do_what_they_say():
     assert version() == OURS, "start waits until it serves"
 
 
+def items_outlive_a_restart_a_stop_and_a_kill():
+    ask(b"set kept 5 600 4\r\nhere")
+    kept = b"VALUE kept 5 4\r\nhere\r\nEND\r\n"
+    systemctl("restart", "memhold")
+    assert ask(b"get kept") == kept
+    systemctl("stop", "memhold")
+    systemctl("start", "memhold")
+    assert ask(b"get kept") == kept
+    systemctl("kill", "-s", "KILL", "memhold")
+    assert eventually(ask, b"get kept") == kept
+    assert Path("/run/memhold/memory").stat().st_mode & 0o077 == 0, "what users stored is not for everybody"
+    systemctl("reset-failed", "memhold")
+    systemctl("restart", "memhold")
+
+
 def killed_it_is_started_again():
     first = pid()
     systemctl("kill", "-s", "KILL", "memhold")
@@ -367,6 +382,7 @@ SCENES = [
     its_process_may_do_little,
     its_limits_follow_its_options,
     restart_reload_and_stop_do_what_they_say,
+    items_outlive_a_restart_a_stop_and_a_kill,
     killed_it_is_started_again,
     hanging_it_is_started_again,
     debians_file_of_memcached_is_read_as_it_is,

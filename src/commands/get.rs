@@ -6,7 +6,7 @@ use crate::protocol::Reply;
 use crate::protocol::reply::{Hit, Inspected};
 use crate::protocol::request::{Get, TypedExptime};
 use crate::stats::{ClassCounter, Counter};
-use crate::store::{Decision, Entry, KeyHash, Lookup, Marks, Shape, Value};
+use crate::store::{Decision, Entry, KeyHash, Lookup, Marks, Shape, Spot, Value};
 
 /// What `get` and `gets` tell of an item beside its value.
 #[derive(Clone, Copy, Debug)]
@@ -21,9 +21,9 @@ pub struct Plain {
 
 /// `get` and `gets`: one key. The same as [`get`] without any of the meta flags, in a third of its instructions: this is what a
 /// session server does all day. `reply` is called when it was found, under the item's lock.
-#[inline]
-pub fn plain(cx: &Context<'_>, key: &[u8], hash: KeyHash, reply: impl FnOnce(Plain, Value<'_>)) -> Seen {
-    cx.store.lookup(key, hash, cx.now, |found| match found {
+#[inline(always)]
+pub fn plain(cx: &Context<'_>, key: &[u8], spot: &Spot, reply: impl FnOnce(Plain, Value<'_>)) -> Seen {
+    cx.store.lookup_at(key, spot, cx.now, |found| match found {
         Lookup::Found(entry) if !entry.may_be_read() => Seen::Busy,
         Lookup::Found(mut entry) => {
             cx.stats.count_class(ClassCounter::GetHits, entry.class());

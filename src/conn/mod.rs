@@ -5,11 +5,12 @@
 //! done with; the caller presents the rest again in front of what arrives next. However the input is cut into pieces,
 //! the replies are the same, with one exception of memcached's own: lines beyond [`LINE_MAX`] bytes (section 2.1).
 //!
-//! - [`batch`]: requests are parsed some ahead, so that the memory they need is on its way when they are run.
+//! - [`batch`]: requests are parsed some ahead ([`filler`]), so that the memory they need is on its way when they are run.
 //! - [`upload`]: a value that has not arrived whole goes straight into item memory.
 //! - [`output`]: what waits to be sent.
 
 mod batch;
+mod filler;
 pub mod output;
 #[cfg(test)]
 pub mod testing;
@@ -23,7 +24,7 @@ pub use output::Output;
 use crate::commands::{Context, Dump};
 use crate::protocol::limits::LINE_MAX;
 use crate::protocol::reply::Error;
-use crate::protocol::{KeyList, encode, text};
+use crate::protocol::{KeyList, Reading, encode, text};
 use crate::stats::Counter;
 use upload::Upload;
 
@@ -47,8 +48,8 @@ enum Phase {
     Command,
     /// The keys of a `get` line, of which some have been answered.
     Keys {
-        /// How to read them; its `rest` is empty, the keys are in the input.
-        list: KeyList<'static>,
+        /// How to read them.
+        reading: Reading,
         /// Whether there was a key yet.
         any: bool,
     },
@@ -99,6 +100,8 @@ struct Turn {
     requests: usize,
     /// Length of the output at which it ends.
     output_max: usize,
+    /// The input is all there will ever be: nothing that goes on by itself is begun.
+    datagram: bool,
 }
 
 /// What a phase did with the input. No `next`: go on at once in the phase that is now.
@@ -133,10 +136,21 @@ impl Conn {
     /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
     /// [`LINE_MAX`] bytes when more has to be read.
     pub fn process(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
-        let mut turn = Turn {
+        let turn = Turn {
             requests: cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R,
             output_max: out.len() + OUTPUT_PER_TURN,
+            datagram: false,
         };
+        self.take_turn(turn, input, out, cx)
+    }
+
+    /// Runs one request at most, or a part of one whose answer reaches `output_max` bytes: for datagrams, where each answer travels by
+    /// itself. [`Next::Again`] when there is more.
+    pub fn process_one(&mut self, input: &[u8], out: &mut Output, output_max: usize, cx: &mut Context<'_>) -> Progress {
+        self.take_turn(Turn { requests: 1, output_max: out.len() + output_max, datagram: true }, input, out, cx)
+    }
+
+    fn take_turn(&mut self, mut turn: Turn, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
         let mut consumed = 0;
         loop {
             let step = self.step(&input[consumed..], out, cx, &mut turn);
@@ -150,6 +164,7 @@ impl Conn {
     fn step(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Step {
         match &mut self.phase {
             Phase::Closing => Step::stop(0, Next::Close),
+            Phase::Dump(_) if turn.datagram => Step::stop(0, Next::Again),
             Phase::Dump(dump) => {
                 let room = turn.output_max.saturating_sub(out.len());
                 let done = dump.step(cx, out.bytes_mut(), room);
@@ -161,7 +176,9 @@ impl Conn {
             }
             _ if input.is_empty() => Step::stop(0, Next::Read),
             Phase::Command | Phase::Keys { .. } if turn.is_used_up(out) => {
-                cx.stats.count(Counter::ConnYields);
+                if !turn.datagram {
+                    cx.stats.count(Counter::ConnYields);
+                }
                 Step::stop(0, Next::Again)
             }
             Phase::Command | Phase::Keys { .. } => batch::run(self, input, out, cx, turn),
@@ -192,8 +209,8 @@ impl Conn {
             return Step::stop(consumed, Next::Read);
         }
         match text::begin_long(line) {
-            Some(text::LongLine::Keys(KeyList { with_cas, touch, rest })) => {
-                self.phase = Phase::Keys { list: KeyList { with_cas, touch, rest: b"" }, any: false };
+            Some(text::LongLine::Keys(KeyList { reading, rest })) => {
+                self.phase = Phase::Keys { reading, any: false };
                 Step::go_on(input.len() - rest.len())
             }
             Some(text::LongLine::Unknown) => {
@@ -211,6 +228,18 @@ impl Conn {
     #[must_use]
     pub const fn receives_value(&self) -> bool {
         matches!(self.phase, Phase::Upload(_))
+    }
+
+    /// Whether the keys of a `get` line are being answered, of which some are still to come.
+    #[must_use]
+    pub const fn reads_keys(&self) -> bool {
+        matches!(self.phase, Phase::Keys { .. })
+    }
+
+    /// Whether it writes a dump.
+    #[must_use]
+    pub const fn dumps(&self) -> bool {
+        matches!(self.phase, Phase::Dump(_))
     }
 
     /// What the client is being waited for, by the names of `stats conns`.

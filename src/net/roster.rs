@@ -65,15 +65,18 @@ pub(super) enum State {
     Mwrite,
     /// A stream of log lines.
     Watch,
+    /// A TLS handshake; memcached has no word for it.
+    Handshake,
 }
 
-const STATES: [(State, &str); 6] = [
+const STATES: [(State, &str); 7] = [
     (State::Read, "conn_read"),
     (State::ParseCmd, "conn_parse_cmd"),
     (State::Nread, "conn_nread"),
     (State::Swallow, "conn_swallow"),
     (State::Mwrite, "conn_mwrite"),
     (State::Watch, "conn_watch"),
+    (State::Handshake, "conn_read"),
 ];
 
 impl State {
@@ -91,8 +94,12 @@ impl State {
 }
 
 impl Pulse {
-    fn new(now: Now) -> Pulse {
-        Pulse { seconds: AtomicU32::new(now.seconds), state: AtomicU32::new(State::Read as u32) }
+    pub(super) fn new(now: Now, state: State) -> Pulse {
+        Pulse { seconds: AtomicU32::new(now.seconds), state: AtomicU32::new(state as u32) }
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == State::Handshake as u32
     }
 
     pub(super) fn progress(&self, now: Now) {
@@ -142,7 +149,8 @@ impl Roster {
         let vacant = entries.vacant_entry();
         // Under the lock, so that the worker cannot ask for the entry before it is there.
         stream.register(&self.registry, Token(vacant.key()))?;
-        let pulse = Arc::new(Pulse::new(now));
+        let state = if stream.is_handshaking() { State::Handshake } else { State::Read };
+        let pulse = Arc::new(Pulse::new(now, state));
         vacant.insert(Entry { fd: stream.fd(), tcp: stream.is_tcp(), arriving: Some(stream), pulse });
         self.load.fetch_add(1, Ordering::Relaxed);
         Ok(())

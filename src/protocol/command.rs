@@ -88,15 +88,27 @@ impl<'a> Parsed<'a> {
 /// [`text::any_key_too_long`] first: one bad key means no values at all (section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyList<'a> {
-    /// `gets`, `gats`
-    pub with_cas: bool,
-    /// `gat`, `gats`: new expiry of every hit.
-    pub touch: Option<TypedExptime>,
+    /// What is done with each of them.
+    pub reading: Reading,
     /// The keys with the spaces around them, without the end of the line.
     pub rest: &'a [u8],
 }
 
-impl KeyList<'_> {
+/// Which of `get`, `gets`, `gat`, `gats` a list of keys belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// `gets`, `gats`
+    pub with_cas: bool,
+    /// `gat`, `gats`: new expiry of every hit.
+    pub touch: Option<TypedExptime>,
+}
+
+impl Reading {
+    /// `get`
+    pub const GET: Reading = Reading { with_cas: false, touch: None };
+    /// `gets`
+    pub const GETS: Reading = Reading { with_cas: true, touch: None };
+
     /// The request for one of the keys.
     #[must_use]
     pub const fn request<'k>(&self, key: &'k [u8]) -> Request<'k> {

@@ -19,7 +19,7 @@ mod tests;
 pub mod text;
 pub mod token;
 
-pub use command::{Command, KeyList, ParseOptions, Parsed, Refused, Scratch, Spelling, parse};
+pub use command::{Command, KeyList, ParseOptions, Parsed, Reading, Refused, Scratch, Spelling, parse};
 pub use encode::{Body, encode};
 pub use reply::Reply;
 pub use request::{Key, Request};

@@ -6,7 +6,7 @@ use super::inner::Inner;
 use super::large;
 use super::memory::item::{BASE64_KEY, Chunk, FETCHED, Layout, MAIN, PINNED, STALE, TOKEN_SENT};
 use super::memory::{Ref, Stable, State};
-use super::{Exptime, PIN_BYTES, Store};
+use super::{Absence, Exptime, PIN_BYTES, Store};
 use crate::clock::{Now, TICKS_PER_SECOND};
 use crate::sync::Ordering;
 use std::cell::Cell;
@@ -38,6 +38,7 @@ pub enum Value<'s> {
 
 impl<'s> Entry<'s> {
     /// The item in a found slot of a locked stripe.
+    #[inline(always)]
     pub(super) fn locked(
         store: &'s Store,
         locked: &'s Locked<'s>,
@@ -59,8 +60,21 @@ impl<'s> Entry<'s> {
         Entry { store, locked: None, chunk, stable, exptime, layout, state: Cell::new(chunk.state()), doomed: None }
     }
 
+    #[inline]
     fn inner(&self) -> &'s Inner {
         self.store.inner()
+    }
+
+    /// Why the item must not be seen any more, if so.
+    #[inline]
+    pub(super) fn absence(&self, now: Now) -> Option<Absence> {
+        if Inner::expired(self.exptime, now) {
+            Some(Absence::Expired)
+        } else if self.inner().is_flushed(self.state.get()) {
+            Some(Absence::Flushed)
+        } else {
+            None
+        }
     }
 
     /// Length of the value in bytes.
@@ -71,13 +85,19 @@ impl<'s> Entry<'s> {
     }
 
     /// The value: borrowed when small, pinned when large.
-    #[inline]
+    #[inline(always)]
     pub fn value(&self) -> Value<'s> {
-        let len = self.value_len();
+        let len = self.layout.value_len;
         if len < PIN_BYTES && !self.layout.large {
             let bytes = self.inner().arena.bytes(self.chunk.offset + self.layout.value_at(), len, self.stable);
             return Value::Inline(bytes);
         }
+        self.pin()
+    }
+
+    #[cold]
+    fn pin(&self) -> Value<'s> {
+        let len = self.value_len();
         self.inner().pins.pin(self.chunk.name(), len, &self.inner().holdings);
         self.set_state(self.state.get().with(PINNED, true));
         Value::Pinned(Pinned { store: self.store.clone(), name: self.chunk.name(), layout: self.layout, len })
@@ -95,11 +115,12 @@ impl<'s> Entry<'s> {
     #[inline]
     #[must_use]
     pub fn may_be_read(&self) -> bool {
-        let len = self.value_len();
-        if len < PIN_BYTES && !self.layout.large {
-            return true;
-        }
-        self.inner().is_pinned(self.chunk.name(), self.state.get()) || self.inner().may_hold(len)
+        self.layout.value_len < PIN_BYTES && !self.layout.large || self.may_be_pinned()
+    }
+
+    #[cold]
+    fn may_be_pinned(&self) -> bool {
+        self.inner().is_pinned(self.chunk.name(), self.state.get()) || self.inner().may_hold(self.value_len())
     }
 
     /// Copies the whole value to the end of `out`, whatever its size (append, arithmetic).

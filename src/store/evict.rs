@@ -10,6 +10,7 @@
 //! than the oldest one takes a page from it at once: the one of a few whose items are worth least; what is worth keeping
 //! is moved to free chunks of its class first.
 
+use super::index::Items;
 use super::inner::Inner;
 use super::large::{self, Large};
 use super::memory::item::{Chunk, FETCHED, MAIN, TEMPORARY};

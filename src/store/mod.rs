@@ -9,7 +9,8 @@
 //! - `classes.rs`, `slabs.rs`, `large.rs`, `pool.rs`: chunk sizes, chunks of one size, pieces of large items, pages of nobody.
 //! - `entry.rs`, `draft.rs`, `pins.rs`: an item seen under its lock, one being filled, one read without a lock.
 //! - `evict.rs`, `expiry.rs`, `maintain.rs`: making room, finding what is over, background steps.
-//! - `scan.rs`, `walk.rs`, `check.rs`, `tally.rs`: rebuilding all this from the pages, dumps, invariants, statistics.
+//! - `restart.rs`, `scan.rs`: memory that outlives the process, and rebuilding all this from its pages.
+//! - `walk.rs`, `check.rs`, `tally.rs`: dumps, invariants, statistics.
 //! - `inner.rs`: what they share, and the order of locks.
 //!
 //! Times come in as [`Now`]; the store asks no clock and starts no thread: background work is
@@ -29,6 +30,7 @@ mod maintain;
 pub mod memory;
 mod pins;
 mod pool;
+mod restart;
 mod scan;
 mod slabs;
 mod tally;
@@ -38,7 +40,10 @@ mod walk;
 
 pub use draft::Draft;
 pub use entry::{Entry, Pinned, Value};
-pub use index::KeyHash;
+pub use index::{KeyHash, Spot};
+pub use memory::Trouble;
+pub use memory::superblock::BootId;
+pub use restart::{Kept, Recovery};
 pub use tally::{ClassStats, Totals};
 pub use walk::Cursor;
 
@@ -186,7 +191,9 @@ impl Store {
     /// # Errors
     /// When the address space or the memory cannot be had; the text says what to do.
     pub fn open(config: &Config) -> Result<Store, String> {
-        Ok(Store { handle: Arc::new(Handle(Arc::new(Inner::new(config)?))) })
+        let inner = Inner::new(config)?;
+        inner.classes.tell();
+        Ok(Store { handle: Arc::new(Handle(Arc::new(inner))) })
     }
 
     /// A handle on the same store for another thread.
@@ -207,16 +214,19 @@ impl Store {
         self.inner().hasher.hash(key)
     }
 
-    /// Starts loading the index bucket of a key.
+    /// Where a key with this hash is to be looked for; starts loading its index bucket.
     #[inline]
-    pub fn prefetch_bucket(&self, hash: KeyHash) {
-        self.inner().index.prefetch(hash);
+    #[must_use]
+    pub fn prefetch_bucket(&self, hash: KeyHash) -> Spot {
+        let spot = self.inner().index.spot(hash);
+        self.inner().index.prefetch(&spot);
+        spot
     }
 
     /// Starts loading the item that the bucket (loaded by now) names.
     #[inline]
-    pub fn prefetch_item(&self, hash: KeyHash) {
-        if let Some(name) = self.inner().index.peek(hash) {
+    pub fn prefetch_item(&self, spot: &Spot) {
+        if let Some(name) = self.inner().index.peek(spot) {
             self.inner().arena.prefetch(name);
         }
     }
@@ -225,23 +235,30 @@ impl Store {
     /// `visit` must not call the store.
     #[inline]
     pub fn lookup<R>(&self, key: &[u8], hash: KeyHash, now: Now, visit: impl FnOnce(Lookup<'_>) -> R) -> R {
+        self.lookup_at(key, &self.inner().index.spot(hash), now, visit)
+    }
+
+    /// The same for a key whose spot is known.
+    #[inline(always)]
+    pub fn lookup_at<R>(&self, key: &[u8], spot: &Spot, now: Now, visit: impl FnOnce(Lookup<'_>) -> R) -> R {
         let inner = self.inner();
         inner.fire_flush(now);
-        let locked = inner.index.lock(hash);
+        let locked = inner.index.lock_at(spot);
         let fate = Cell::new(Fate::Stays);
-        let result = match inner.find(&locked, key) {
-            None => visit(Lookup::Absent(Absence::NotFound)),
+        let found = match inner.find(&locked, key) {
+            None => Lookup::Absent(Absence::NotFound),
             Some((slot, name)) => {
                 let entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
-                match self.absence(name, now) {
+                match entry.absence(now) {
+                    None => Lookup::Found(entry),
                     Some(absence) => {
                         entry.remove();
-                        visit(Lookup::Absent(absence))
+                        Lookup::Absent(absence)
                     }
-                    None => visit(Lookup::Found(entry)),
                 }
             }
         };
+        let result = visit(found);
         drop(locked);
         if let Fate::Gone(Some(name)) = fate.get() {
             inner.free(name);
@@ -330,7 +347,7 @@ impl Store {
             Some((slot, name)) => {
                 let entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
                 proven = entry.proven();
-                match self.absence(name, now) {
+                match entry.absence(now) {
                     Some(absence) => decide(Lookup::Absent(absence), &mut draft),
                     None => decide(Lookup::Found(entry), &mut draft),
                 }
@@ -366,7 +383,7 @@ impl Store {
         drop(locked);
         self.finish(fate.get());
         if grow {
-            inner.index.grow(&|name, stable| inner.hash_of(name, stable));
+            inner.index.grow(inner);
             inner.pool.set_taken_elsewhere(inner.index.bytes());
         }
         result
@@ -417,7 +434,7 @@ impl Store {
 
     /// `flush_all <later>`: the same at `when` (unix seconds); replaces a pending one.
     pub fn flush_at(&self, when: Exptime) {
-        self.inner().flush_at.store(when, Ordering::Relaxed);
+        self.inner().flush_later(when);
     }
 
     /// Bounded background work: expiry sweep, page moves, shrinking. Called about 10 times a second.
@@ -425,12 +442,13 @@ impl Store {
         self.inner().maintain(now);
     }
 
-    /// `cache_memlimit`: a new bound, in bytes. False when memory is preallocated or the bound does not fit the address range.
+    /// `cache_memlimit`: a new bound, in bytes. False when memory is preallocated or in a file, or the bound does not fit the
+    /// address range.
     #[must_use]
     pub fn set_memory_limit(&self, bytes: u64) -> bool {
         let inner = self.inner();
         let room = u64::from(inner.arena.pages_max()) * inner.arena.page_size() as u64;
-        if inner.preallocated || bytes > room {
+        if inner.preallocated || inner.arena.file().is_some() || bytes > room {
             return false;
         }
         inner.pool.set_limit_bytes(bytes);
@@ -445,7 +463,7 @@ impl Store {
     /// Sequence number (and CAS) drawn last.
     #[must_use]
     pub fn last_sequence(&self) -> u64 {
-        self.inner().sequence.load(Ordering::Relaxed)
+        self.inner().arena.sequence().load(Ordering::Relaxed)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The key lists of `get`, `gets`, `gat` and `gats`. A `get` line has no greatest length (section 2.1), so its keys can
 //! be taken from the piece of it that is there.
 
-use crate::protocol::command::KeyList;
+use crate::protocol::command::{KeyList, Reading};
 use crate::protocol::limits::{KEY_MAX, LEADING_SPACES_MAX};
-use crate::protocol::token::{skip_spaces, split_word};
+use crate::protocol::token::{printable_len, skip_spaces, split_word};
 
 /// The next key of a key list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +43,28 @@ pub fn next_key(rest: &[u8], complete: bool) -> NextKey<'_> {
     }
 }
 
-/// Whether a key of a whole list is longer than 250 bytes.
+/// The key of a line that is `get`, one key and CR LF, and the length of the line: what nearly every line is, told in a few
+/// instructions. `None` says nothing about it.
+#[inline]
 #[must_use]
-pub fn any_key_too_long(rest: &[u8]) -> bool {
-    if rest.len() <= KEY_MAX {
-        return false;
-    }
-    let mut start = 0;
-    for space in memchr::memchr_iter(b' ', rest) {
-        if space - start > KEY_MAX {
-            return true;
+pub fn lone_key(input: &[u8]) -> Option<(&[u8], usize)> {
+    let rest = input.strip_prefix(b"get ")?;
+    let len = printable_len(rest);
+    let (key, behind) = rest.split_at(len);
+    ((1..=KEY_MAX).contains(&len) && behind.starts_with(b"\r\n")).then_some((key, b"get \r\n".len() + len))
+}
+
+/// Whether a key of a whole list is longer than 250 bytes. Looks at as few bytes as that takes: from the place where a key would be
+/// too long back to the nearest space.
+#[must_use]
+pub fn any_key_too_long(mut rest: &[u8]) -> bool {
+    while let Some((reach, _)) = rest.split_at_checked(KEY_MAX + 1) {
+        match memchr::memrchr(b' ', reach) {
+            Some(space) => rest = &rest[space + 1..],
+            None => return true,
         }
-        start = space + 1;
     }
-    rest.len() - start > KEY_MAX
+    false
 }
 
 /// Whether a line that has not ended may grow beyond [`LINE_MAX`](crate::protocol::limits::LINE_MAX): it starts, after
@@ -85,8 +93,8 @@ pub fn begin_long(prefix: &[u8]) -> Option<LongLine<'_>> {
     }
     let (command, rest) = split_word(prefix);
     match command {
-        b"get" => Some(LongLine::Keys(KeyList { with_cas: false, touch: None, rest })),
-        b"gets" => Some(LongLine::Keys(KeyList { with_cas: true, touch: None, rest })),
+        b"get" => Some(LongLine::Keys(KeyList { reading: Reading::GET, rest })),
+        b"gets" => Some(LongLine::Keys(KeyList { reading: Reading::GETS, rest })),
         _ => Some(LongLine::Unknown),
     }
 }
@@ -106,6 +114,28 @@ mod tests {
         assert_eq!(keys, [&b"a"[..], b"bc", b"d"]);
         assert_eq!(next_key(&line[at..], true), NextKey::End);
         assert_eq!(next_key(b"", true), NextKey::End);
+    }
+
+    #[test]
+    fn a_lone_key_is_told_from_everything_else() {
+        assert_eq!(lone_key(b"get key\r\nget"), Some((&b"key"[..], 9)));
+        let longest = [b"get ", &[b'k'; 250][..], b"\r\n"].concat();
+        assert_eq!(lone_key(&longest), Some((&longest[4..254], 256)));
+        let too_long = [b"get ", &[b'k'; 251][..], b"\r\n"].concat();
+        let others: [&[u8]; 9] = [
+            &too_long,
+            b"get key\n",
+            b"get key",
+            b"get key\r",
+            b"get a b\r\n",
+            b"get \r\n",
+            b"get  a\r\n",
+            b"gets a\r\n",
+            b"get a\t\r\n",
+        ];
+        for line in others {
+            assert_eq!(lone_key(line), None, "{}", line.escape_ascii());
+        }
     }
 
     #[test]
@@ -164,9 +194,9 @@ mod tests {
 
     #[test]
     fn a_long_line_begins_with_its_key_list() {
-        let list = |with_cas, rest| Some(LongLine::Keys(KeyList { with_cas, touch: None, rest }));
-        assert_eq!(begin_long(b"get a b"), list(false, b" a b"));
-        assert_eq!(begin_long(b"gets a b"), list(true, b" a b"));
+        let list = |reading, rest| Some(LongLine::Keys(KeyList { reading, rest }));
+        assert_eq!(begin_long(b"get a b"), list(Reading::GET, b" a b"));
+        assert_eq!(begin_long(b"gets a b"), list(Reading::GETS, b" a b"));
         assert_eq!(begin_long(b" get a b"), Some(LongLine::Unknown));
     }
 }

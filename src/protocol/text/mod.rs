@@ -11,7 +11,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub use keys::{LongLine, NextKey, any_key_too_long, begin_long, may_be_long, next_key};
+pub use keys::{LongLine, NextKey, any_key_too_long, begin_long, lone_key, may_be_long, next_key};
 pub use reply::{END, value_line};
 
 pub(super) use parse::{COMMANDS, value_len};

@@ -1,7 +1,7 @@
 //! The table of the classic commands and what each makes of its words. The order of checks in each function is that of
 //! sections 3 and 4, and so is which refusal takes the data block with it.
 
-use crate::protocol::command::{Command, KeyList, Line, Parsed, Refused, Row, Spelling};
+use crate::protocol::command::{Command, KeyList, Line, Parsed, Reading, Refused, Row, Spelling};
 use crate::protocol::limits::{KEY_MAX, VALUE_LEN_MAX};
 use crate::protocol::number::{parse_lenient_exptime, parse_lenient_flags};
 use crate::protocol::reply::Error;
@@ -54,7 +54,7 @@ fn keys(rest: &[u8], with_cas: bool, touch: Option<TypedExptime>) -> Parsed<'_> 
     if skip_spaces(rest).is_empty() {
         return Parsed::refused(Error::BAD_FORMAT);
     }
-    Parsed::Keys(KeyList { with_cas, touch, rest })
+    Parsed::Keys(KeyList { reading: Reading { with_cas, touch }, rest })
 }
 
 /// `<command> <exptime> <key>*`

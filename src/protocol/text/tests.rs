@@ -1,6 +1,6 @@
 //! The classic commands as sections 2 to 4 have them, line by line.
 
-use crate::protocol::command::{KeyList, ParseOptions, Parsed, Scratch, Spelling, parse};
+use crate::protocol::command::{KeyList, ParseOptions, Parsed, Reading, Scratch, Spelling, parse};
 use crate::protocol::encode::{Body, encode};
 use crate::protocol::reply::{Error, Hit, Reply, Written};
 use crate::protocol::request::{Admin, Key, Request, ShutdownMode, Store, StoreMode};
@@ -166,7 +166,7 @@ fn refused_storage_lines_swallow_once_the_length_is_known() {
 
 #[test]
 fn key_lists_need_a_key() {
-    let list = |with_cas, touch, rest| Outcome::Keys(KeyList { with_cas, touch, rest });
+    let list = |with_cas, touch, rest| Outcome::Keys(KeyList { reading: Reading { with_cas, touch }, rest });
     check([
         (&b"get k\r"[..], list(false, None, b" k")),
         (b"gets a b", list(true, None, b" a b")),
@@ -187,7 +187,7 @@ fn key_lists_need_a_key() {
 
 #[test]
 fn a_key_list_makes_the_request_of_each_key() {
-    let list = KeyList { with_cas: true, touch: Some(5), rest: b" a" };
+    let list = Reading { with_cas: true, touch: Some(5) };
     match list.request(b"a") {
         Request::Get(get) => {
             assert_eq!((get.key, get.touch), (Key::plain(b"a"), Some(5)));

@@ -24,6 +24,9 @@ pub fn settle(typed: &mut Typed) -> Result<(), Exit> {
     if let Some(list) = &typed.slab_sizes {
         typed.settings.slab_sizes = Some(slab_sizes(list, &typed.settings)?);
     }
+    if typed.udp_given && !typed.tcp_given && typed.settings.udp_port != 0 {
+        typed.settings.tcp_port = typed.settings.udp_port;
+    }
     let settings = &typed.settings;
     if settings.hot_lru_pct + settings.warm_lru_pct > 80 {
         return usage("hot_lru_pct + warm_lru_pct cannot be more than 80% combined");
@@ -33,6 +36,18 @@ pub fn settle(typed: &mut Typed) -> Result<(), Exit> {
     }
     if settings.tcp_port > i32::from(u16::MAX) {
         return usage(format!("ERROR: Invalid port number {}.", settings.tcp_port));
+    }
+    if settings.udp_port > i32::from(u16::MAX) {
+        return usage(format!("ERROR: Invalid port number {}.", settings.udp_port));
+    }
+    if settings.udp_port != 0 && settings.sasl {
+        return usage("ERROR: Cannot enable UDP while using binary SASL authentication.");
+    }
+    if settings.udp_port != 0 && settings.auth_file.is_some() {
+        return usage("Cannot use UDP with ascii authentication enabled (-U 0 to disable)");
+    }
+    if settings.tls.enabled && settings.tcp_port == 0 {
+        return usage("ERROR: You cannot enable SSL without a TCP port.");
     }
     Ok(())
 }

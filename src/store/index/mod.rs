@@ -1,7 +1,7 @@
 //! The index: from a key's hash to the item's [`Ref`], in 64-byte buckets.
 //!
-//! A bucket is eight words: three of tags (ten 16-bit lanes, a lane that counts entries living elsewhere, a spare one), five of
-//! handles (ten 32-bit references). [`GROUPS`] buckets make a *plane*, 8 to 16 planes a *segment*. Hash bits choose
+//! A bucket is eight words: three of tags (ten 16-bit lanes, one that counts its entries in alternates, one that counts those in
+//! the stash), five of handles (ten 32-bit references). [`GROUPS`] buckets make a *plane*, 8 to 16 planes a *segment*. Hash bits choose
 //! segment, group and tag; the plane is `tag * planes / 2^15`, so that a segment can be given one more plane by
 //! looking at the tags alone. When all segments have 16 planes each is split into two of 8 (linear hashing);
 //! only that step needs the keys. The index grows by one step of one segment at a time, so it is never there twice and
@@ -14,9 +14,15 @@
 //! An octet of groups of a segment is guarded by one spin lock, the *stripe*: home, alternate and all whom they can displace are
 //! behind the same lock. After taking it one looks again at the growth state: if it put the key elsewhere meanwhile, one starts over.
 
-use super::memory::lanes::lanes_equal;
-use super::memory::{Ref, Stable, Words32, Words64};
+mod growth;
+#[cfg(all(test, loom))]
+mod loom_tests;
+
+use crate::store::memory::lanes::lanes_equal;
+use crate::store::memory::{Ref, Stable, Words32, Words64};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, lock, spin_hint};
+pub use growth::Items;
+use growth::{Growth, Moved};
 
 /// A key's keyed hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,11 +52,9 @@ const LOCK_WORDS: usize = 16;
 const FIRST_ROUND: u32 = 4;
 #[cfg(loom)]
 const FIRST_ROUND: u32 = 0;
-/// A phase of growth begins when the buckets that it will relieve are this full (in 1/1000) and is over when they have
-/// reached the second figure. Below: wasted memory; above: more entries outside of their home.
-const FILL: (u64, u64) = (800, 870);
-/// The same for splitting, which takes no memory and only prepares the next phase.
-const FILL_SPLIT: (u64, u64) = (700, 800);
+/// Where the third word of tags keeps the count of a bucket's entries in alternates, and of those in the stash.
+const AWAY_SHIFT: u32 = 32;
+const STASHED_SHIFT: u32 = 48;
 /// Stripe counts are added up in steps of this many entries.
 const COUNT_STEP: u32 = 32;
 
@@ -70,79 +74,14 @@ pub struct Index {
     grower: Mutex<Vec<Moved>>,
 }
 
-/// How far the index has grown: `2^round` segments, of which those before `next` have `planes + 1` planes and
-/// the others `planes`; at 16 planes, those before `next` are split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Growth {
-    round: u32,
-    planes: u32,
-    next: usize,
-}
-
-impl Growth {
-    fn pack(self) -> u64 {
-        (self.next as u64) << 16 | u64::from(self.planes) << 8 | u64::from(self.round)
-    }
-    fn unpack(word: u64) -> Growth {
-        Growth { round: (word & 0xff) as u32, planes: (word >> 8 & 0xff) as u32, next: (word >> 16) as usize }
-    }
-    fn segments(self) -> usize {
-        1 << self.round
-    }
-    /// The state after one more step.
-    fn advanced(self) -> Growth {
-        let next = self.next + 1;
-        if next < self.segments() {
-            Growth { next, ..self }
-        } else if self.planes < PLANES_MAX {
-            Growth { planes: self.planes + 1, next: 0, ..self }
-        } else {
-            Growth { round: self.round + 1, planes: PLANES_MIN, next: 0 }
-        }
-    }
-    /// Planes in use over all segments.
-    fn planes_total(self) -> u64 {
-        let base = u64::from(self.planes) * self.segments() as u64;
-        if self.planes == PLANES_MAX { base } else { base + self.next as u64 }
-    }
-    /// Segment, its planes, and the segment number that its planes beyond the eighth belong to in the next round.
-    fn segment_of(self, hash: KeyHash) -> (usize, u32) {
-        let low = usize::try_from(hash.0 & 0xffff_ffff).unwrap_or(0);
-        let segment = low & (self.segments() - 1);
-        if segment >= self.next {
-            (segment, self.planes)
-        } else if self.planes < PLANES_MAX {
-            (segment, self.planes + 1)
-        } else {
-            (low & (2 * self.segments() - 1), PLANES_MIN)
-        }
-    }
-    /// Number of the first bucket of a plane of a segment.
-    fn plane(self, segment: usize, plane: u32) -> usize {
-        let least = PLANES_MIN as usize;
-        let plane = plane as usize;
-        let number =
-            if plane < least { segment * least + plane } else { (segment + self.segments()) * least + plane - least };
-        number * GROUPS
-    }
-}
-
-/// Where a key belongs.
+/// Where a key belongs. Numbers of 32 bits, since a batch of them should be small, and there are fewer buckets than names of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    stripe: usize,
-    home: usize,
-    alternate: usize,
+    stripe: u32,
+    home: u32,
+    alternate: u32,
     /// 15 bits, not 0, shifted left by one; the lowest bit says "lives in its alternate".
     tag: u16,
-}
-
-/// An entry on its way from one arrangement of a segment to the next.
-#[derive(Clone, Copy, Debug)]
-struct Moved {
-    tag: u16,
-    home_group: u16,
-    name: Ref,
 }
 
 /// Where a found entry is.
@@ -185,6 +124,31 @@ fn wait_for(word: &AtomicU32) {
             spin_hint(turns);
             turns = turns.wrapping_add(1);
         }
+    }
+}
+
+/// A key's hash and where the key belonged when it was looked for: found once, used to prefetch, to guess and to lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot {
+    /// The hash.
+    pub hash: KeyHash,
+    place: Place,
+    /// The growth state (packed) at which that was so.
+    growth: u64,
+}
+
+impl Place {
+    #[inline(always)]
+    const fn home(&self) -> usize {
+        self.home as usize
+    }
+    #[inline(always)]
+    const fn alternate(&self) -> usize {
+        self.alternate as usize
+    }
+    #[inline(always)]
+    const fn stripe(&self) -> usize {
+        self.stripe as usize
     }
 }
 
@@ -245,20 +209,32 @@ impl Index {
         let beyond = if plane < PLANES_MIN as usize { 0 } else { segments * PLANES_MIN as usize - PLANES_MIN as usize };
         let first = (segment * PLANES_MIN as usize + plane + beyond) * GROUPS;
         Place {
-            stripe: segment * LOCK_WORDS + group / OCTET * (LOCK_WORDS / STRIPES),
-            home: first + group,
-            alternate: first + alternate_group(group, tag),
+            stripe: (segment * LOCK_WORDS + group / OCTET * (LOCK_WORDS / STRIPES)) as u32,
+            home: (first + group) as u32,
+            alternate: (first + alternate_group(group, tag)) as u32,
             tag,
         }
+    }
+
+    /// Where a key belongs now.
+    #[inline(always)]
+    pub fn spot(&self, hash: KeyHash) -> Spot {
+        let growth = self.growth.load(Ordering::Acquire);
+        Spot { hash, place: Index::place(growth, hash), growth }
     }
 
     /// Locks the stripe of a key.
     #[inline(always)]
     pub fn lock(&self, hash: KeyHash) -> Locked<'_> {
-        let mut growth = self.growth.load(Ordering::Acquire);
+        self.lock_at(&self.spot(hash))
+    }
+
+    /// The same for a key whose spot is known, and may be out of date.
+    #[inline(always)]
+    pub fn lock_at(&self, spot: &Spot) -> Locked<'_> {
+        let &Spot { hash, mut place, mut growth } = spot;
         loop {
-            let place = Index::place(growth, hash);
-            self.lock_stripe(place.stripe);
+            self.lock_stripe(place.stripe());
             let locked = Locked { index: self, place, hash };
             let meanwhile = self.growth.load(Ordering::Acquire);
             if meanwhile == growth || Index::place(meanwhile, hash) == place {
@@ -266,6 +242,7 @@ impl Index {
             }
             drop(locked);
             growth = meanwhile;
+            place = Index::place(growth, hash);
         }
     }
 
@@ -283,17 +260,19 @@ impl Index {
 
     /// Starts loading a key's bucket.
     #[inline]
-    pub fn prefetch(&self, hash: KeyHash) {
-        let place = Index::place(self.growth.load(Ordering::Relaxed), hash);
-        self.buckets.prefetch(place.home * BUCKET_WORDS);
+    pub fn prefetch(&self, spot: &Spot) {
+        self.buckets.prefetch(spot.place.home() * BUCKET_WORDS);
     }
 
     /// A guess, without the lock, at what [`Locked::find`] would find: for prefetching only.
     #[inline]
-    pub fn peek(&self, hash: KeyHash) -> Option<Ref> {
-        let place = Index::place(self.growth.load(Ordering::Relaxed), hash);
-        let slot = self.matches(place.home, place.tag).next()?;
-        Some(self.handle(place.home, slot))
+    pub fn peek(&self, spot: &Spot) -> Option<Ref> {
+        let place = &spot.place;
+        let slot = self.matches(place.home(), place.tag).next();
+        if slot.is_none() && self.elsewhere(place.home()) != 0 {
+            self.buckets.prefetch(place.alternate() * BUCKET_WORDS);
+        }
+        slot.map(|slot| self.handle(place.home(), slot))
     }
 
     #[inline(always)]
@@ -327,28 +306,43 @@ impl Index {
         handles.store(cleared | u64::from(name.0) << shift, Ordering::Relaxed);
     }
 
-    /// How many entries whose home is this bucket live elsewhere.
+    /// Not 0 when entries whose home is this bucket live elsewhere: both counts at once.
     #[inline]
-    fn away(&self, bucket: usize) -> u64 {
-        self.word(bucket, 2).load(Ordering::Relaxed) >> 32 & 0xffff
+    fn elsewhere(&self, bucket: usize) -> u64 {
+        self.word(bucket, 2).load(Ordering::Relaxed) >> AWAY_SHIFT
+    }
+
+    /// How many entries whose home is this bucket are in the stash.
+    fn in_stash(&self, bucket: usize) -> u64 {
+        self.word(bucket, 2).load(Ordering::Relaxed) >> STASHED_SHIFT
     }
 
     fn add_away(&self, bucket: usize, change: i64) {
+        self.add_count(bucket, AWAY_SHIFT, change);
+    }
+
+    fn add_stashed(&self, bucket: usize, change: i64) {
+        self.add_count(bucket, STASHED_SHIFT, change);
+    }
+
+    /// Changes one of the two 16-bit counts of a bucket.
+    fn add_count(&self, bucket: usize, shift: u32, change: i64) {
         let word = self.word(bucket, 2);
-        let count = self.away(bucket).wrapping_add_signed(change);
-        debug_assert!(count < 1 << 15, "entries away from home never go below none");
-        word.store(word.load(Ordering::Relaxed) & !(0xffff << 32) | count << 32, Ordering::Relaxed);
+        let counts = word.load(Ordering::Relaxed);
+        let count = (counts >> shift & 0xffff).wrapping_add_signed(change);
+        debug_assert!(count < 1 << 15, "entries elsewhere never go below none");
+        word.store(counts & !(0xffff << shift) | count << shift, Ordering::Relaxed);
     }
 
     /// Puts an entry into the home bucket, the alternate, or by moving one other entry; false when all of that is full.
     fn put(&self, place: &Place, name: Ref) -> bool {
-        if let Some(slot) = self.matches(place.home, 0).next() {
-            self.set(place.home, slot, place.tag, name);
+        if let Some(slot) = self.matches(place.home(), 0).next() {
+            self.set(place.home(), slot, place.tag, name);
             return true;
         }
-        if let Some(slot) = self.matches(place.alternate, 0).next() {
-            self.set(place.alternate, slot, place.tag | 1, name);
-            self.add_away(place.home, 1);
+        if let Some(slot) = self.matches(place.alternate(), 0).next() {
+            self.set(place.alternate(), slot, place.tag | 1, name);
+            self.add_away(place.home(), 1);
             return true;
         }
         self.displace(place, name)
@@ -356,18 +350,18 @@ impl Index {
 
     /// Moves one entry of the full home bucket to its own other bucket and takes its slot.
     fn displace(&self, place: &Place, name: Ref) -> bool {
-        let (plane, group) = (place.home - place.home % GROUPS, place.home % GROUPS);
+        let (plane, group) = (place.home() - place.home() % GROUPS, place.home() % GROUPS);
         for slot in 0..SLOTS {
-            let lane = (self.word(place.home, slot / 4).load(Ordering::Relaxed) >> (16 * (slot % 4)) & 0xffff) as u16;
+            let lane = (self.word(place.home(), slot / 4).load(Ordering::Relaxed) >> (16 * (slot % 4)) & 0xffff) as u16;
             let other = plane + alternate_group(group, lane);
             let Some(free) = self.matches(other, 0).next() else { continue };
-            self.set(other, free, lane ^ 1, self.handle(place.home, slot));
+            self.set(other, free, lane ^ 1, self.handle(place.home(), slot));
             if lane & 1 == 0 {
-                self.add_away(place.home, 1);
+                self.add_away(place.home(), 1);
             } else {
                 self.add_away(other, -1);
             }
-            self.set(place.home, slot, place.tag, name);
+            self.set(place.home(), slot, place.tag, name);
             return true;
         }
         false
@@ -396,116 +390,6 @@ impl Index {
         u64::from((self.growth().planes_total() * GROUPS as u64).next_power_of_two().trailing_zeros())
     }
 
-    /// Whether the index is too full and [`Index::grow`] should be called.
-    #[inline]
-    pub fn wants_to_grow(&self) -> bool {
-        let growth = self.growth();
-        let entries = self.entries.load(Ordering::Relaxed) + growth.segments() as u64 * u64::from(COUNT_STEP) * 2;
-        let slots = growth.segments() as u64 * u64::from(growth.planes) * (GROUPS * SLOTS) as u64;
-        // Fill of the segments that still wait in this phase, in 1/1000, against the fill at which its next one is due.
-        let fill = entries * 1000 / slots;
-        let (first, last) = if growth.planes == PLANES_MAX { FILL_SPLIT } else { FILL };
-        fill > first && (fill - first) * growth.segments() as u64 >= (last - first) * growth.next as u64
-    }
-
-    /// Grows by one step unless somebody else is doing so: one segment gets a plane more, or is split. `hash_of` tells an
-    /// item's hash; it is called with the segment locked, only when splitting (or for the stash).
-    pub fn grow(&self, hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash) {
-        let Ok(mut scratch) = self.grower.try_lock() else { return };
-        let growth = self.growth();
-        let segment = growth.next;
-        if growth.planes == PLANES_MAX && growth.segments() * 2 > self.segments_max {
-            return;
-        }
-        let split = growth.planes == PLANES_MAX;
-        for stripe in 0..STRIPES {
-            self.lock_stripe(segment * LOCK_WORDS + stripe * (LOCK_WORDS / STRIPES));
-        }
-        self.gather(growth, segment, &mut scratch);
-        self.gather_stashed(growth, segment, &mut scratch);
-        let after = growth.advanced();
-        if split {
-            self.redistribute_split(growth, after, &scratch, hash_of);
-        } else {
-            for moved in scratch.iter() {
-                let plane = growth.plane(segment, plane_of(moved.tag, growth.planes + 1));
-                self.put_moved(plane, moved, hash_of);
-            }
-        }
-        scratch.clear();
-        self.growth.store(after.pack(), Ordering::Release);
-        for stripe in 0..STRIPES {
-            self.unlock_stripe(segment * LOCK_WORDS + stripe * (LOCK_WORDS / STRIPES));
-        }
-    }
-
-    /// Takes all entries out of the buckets of a segment.
-    fn gather(&self, growth: Growth, segment: usize, scratch: &mut Vec<Moved>) {
-        for plane in 0..growth.planes {
-            let first = growth.plane(segment, plane);
-            for group in 0..GROUPS {
-                let bucket = first + group;
-                for slot in 0..SLOTS {
-                    let lane =
-                        (self.word(bucket, slot / 4).load(Ordering::Relaxed) >> (16 * (slot % 4)) & 0xffff) as u16;
-                    if lane == 0 {
-                        continue;
-                    }
-                    let home = if lane & 1 == 0 { group } else { alternate_group(group, lane) };
-                    let moved = Moved { tag: lane & !1, home_group: home as u16, name: self.handle(bucket, slot) };
-                    scratch.push(moved);
-                }
-                for word in 0..BUCKET_WORDS {
-                    self.word(bucket, word).store(0, Ordering::Relaxed);
-                }
-            }
-        }
-    }
-
-    fn put_moved(&self, plane: usize, moved: &Moved, hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash) {
-        let home_group = usize::from(moved.home_group);
-        let place = Place {
-            stripe: 0,
-            home: plane + home_group,
-            alternate: plane + alternate_group(home_group, moved.tag),
-            tag: moved.tag,
-        };
-        if !self.put(&place, moved.name) {
-            let hash = hash_of(moved.name, Stable::from_guard(self));
-            self.stash_entry(&place, hash, moved.name);
-        }
-    }
-
-    /// Splits: each entry goes where its key belongs from now on.
-    fn redistribute_split(
-        &self,
-        growth: Growth,
-        after: Growth,
-        scratch: &[Moved],
-        hash_of: &dyn Fn(Ref, Stable<'_>) -> KeyHash,
-    ) {
-        let segment = growth.next;
-        let other = segment + growth.segments();
-        for moved in scratch {
-            let hash = hash_of(moved.name, Stable::from_guard(self));
-            let goes = hash.0 & 0xffff_ffff & growth.segments() as u64 != 0;
-            let target = if goes { other } else { segment };
-            if goes {
-                let stripe = usize::from(moved.home_group) / OCTET;
-                self.count_moved(segment * STRIPES + stripe, other * STRIPES + stripe);
-            }
-            // Eight planes lie where the next round has them, whichever round counts.
-            let plane = after.plane(target, plane_of(moved.tag, PLANES_MIN));
-            self.put_moved(plane, moved, hash_of);
-        }
-    }
-
-    /// One entry less in one stripe, one more in another.
-    fn count_moved(&self, source: usize, target: usize) {
-        self.count_less(self.stripe_count(source));
-        self.count_more(self.stripe_count(target));
-    }
-
     /// Counts a new entry of a locked stripe; returns how many it has.
     fn count_more(&self, count: &AtomicU32) -> u32 {
         let entries = count.load(Ordering::Relaxed) + 1;
@@ -529,22 +413,7 @@ impl Index {
     fn stash_entry(&self, place: &Place, hash: KeyHash, name: Ref) {
         lock(&self.stash).push((hash, name));
         self.stashed.fetch_add(1, Ordering::Release);
-        self.add_away(place.home, 1);
-    }
-
-    /// Takes the segment's entries out of the stash: after the step there will be room for them.
-    fn gather_stashed(&self, growth: Growth, segment: usize, scratch: &mut Vec<Moved>) {
-        if self.stashed.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        lock(&self.stash).retain(|&(hash, name)| {
-            let ours = usize::try_from(hash.0 & 0xffff_ffff).unwrap_or(0) & (growth.segments() - 1) == segment;
-            if ours {
-                self.stashed.fetch_sub(1, Ordering::Release);
-                scratch.push(Moved { tag: tag_of(hash), home_group: group_of(hash) as u16, name });
-            }
-            !ours
-        });
+        self.add_stashed(place.home(), 1);
     }
 
     /// Calls `visit` with every entry's name; for checks and scans, with nobody changing the index.
@@ -577,34 +446,30 @@ impl Locked<'_> {
     pub fn find(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
         let (index, place) = (self.index, &self.place);
         let stable = Stable::from_guard(self);
-        for slot in index.matches(place.home, place.tag) {
-            let name = index.handle(place.home, slot);
+        for slot in index.matches(place.home(), place.tag) {
+            let name = index.handle(place.home(), slot);
             if is_it(name, stable) {
-                return Some((Slot::Bucket(place.home, slot, false), name));
+                return Some((Slot::Bucket(place.home(), slot, false), name));
             }
         }
-        if index.away(place.home) == 0 { None } else { self.find_away(is_it) }
+        if index.elsewhere(place.home()) == 0 { None } else { self.find_away(is_it) }
     }
 
     /// Entries of the bucket that live elsewhere.
-    #[cold]
     fn find_away(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
         let (index, place) = (self.index, &self.place);
         let stable = Stable::from_guard(self);
-        for slot in index.matches(place.alternate, place.tag | 1) {
-            let name = index.handle(place.alternate, slot);
+        for slot in index.matches(place.alternate(), place.tag | 1) {
+            let name = index.handle(place.alternate(), slot);
             if is_it(name, stable) {
-                return Some((Slot::Bucket(place.alternate, slot, true), name));
+                return Some((Slot::Bucket(place.alternate(), slot, true), name));
             }
         }
-        self.find_stashed(is_it)
+        if index.in_stash(place.home()) == 0 { None } else { self.find_stashed(is_it) }
     }
 
     #[cold]
     fn find_stashed(&self, mut is_it: impl FnMut(Ref, Stable<'_>) -> bool) -> Option<(Slot, Ref)> {
-        if self.index.stashed.load(Ordering::Acquire) == 0 {
-            return None;
-        }
         let stable = Stable::from_guard(self);
         let stash = lock(&self.index.stash);
         let hit = stash.iter().find(|&&(hash, name)| hash == self.hash && is_it(name, stable));
@@ -621,7 +486,7 @@ impl Locked<'_> {
         if !self.index.put(&self.place, name) {
             self.index.stash_entry(&self.place, self.hash, name);
         }
-        let entries = self.index.count_more(self.index.locks.at(self.place.stripe + 1));
+        let entries = self.index.count_more(self.index.locks.at(self.place.stripe() + 1));
         entries.is_multiple_of(8) && self.index.wants_to_grow()
     }
 
@@ -644,22 +509,22 @@ impl Locked<'_> {
             Slot::Bucket(bucket, slot, away) => {
                 self.index.set(bucket, slot, 0, Ref(0));
                 if away {
-                    self.index.add_away(self.place.home, -1);
+                    self.index.add_away(self.place.home(), -1);
                 }
             }
             Slot::Stash => {
                 lock(&self.index.stash).retain(|&(_, other)| other != name);
                 self.index.stashed.fetch_sub(1, Ordering::Release);
-                self.index.add_away(self.place.home, -1);
+                self.index.add_stashed(self.place.home(), -1);
             }
         }
-        self.index.count_less(self.index.locks.at(self.place.stripe + 1));
+        self.index.count_less(self.index.locks.at(self.place.stripe() + 1));
     }
 }
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.index.unlock_stripe(self.place.stripe);
+        self.index.unlock_stripe(self.place.stripe());
     }
 }
 
@@ -677,71 +542,5 @@ impl Iterator for SlotSet {
         let slot = self.0.trailing_zeros() as usize;
         self.0 &= self.0 - 1;
         Some(slot)
-    }
-}
-
-/// Every interleaving of small stories about stripes and growth, for the model checker.
-#[cfg(loom)]
-#[cfg(test)]
-mod loom_tests {
-    use super::*;
-    use crate::sync::Arc;
-    use loom::thread;
-
-    /// A hash in group `group` with tag `tag`; the segment bits are `low`.
-    fn hash(low: u64, group: u64, tag: u64) -> KeyHash {
-        KeyHash(low | group << 40 | tag << 49)
-    }
-
-    #[test]
-    fn loom_a_stripe_is_held_by_one_thread() {
-        loom::model(|| {
-            let index = Arc::new(Index::new(1).expect("memory"));
-            let other = Arc::clone(&index);
-            let thread = thread::spawn(move || {
-                let locked = other.lock(hash(0, 1, 7));
-                if locked.find(|_, _| true).is_none() {
-                    locked.insert(Ref(1));
-                }
-            });
-            let locked = index.lock(hash(0, 1, 7));
-            if locked.find(|_, _| true).is_none() {
-                locked.insert(Ref(2));
-            }
-            drop(locked);
-            thread.join().expect("no panic");
-            assert_eq!(index.entry_count(), 1, "only one of them found the key missing");
-        });
-    }
-
-    #[test]
-    fn loom_growth_never_hides_an_entry() {
-        loom::model(|| {
-            let index = Arc::new(Index::new(1).expect("memory"));
-            index.lock(hash(1, 3, 9)).insert(Ref(5));
-            let other = Arc::clone(&index);
-            let thread = thread::spawn(move || {
-                // One more plane, then the split.
-                other.grow(&|_, _| hash(1, 3, 9));
-                other.grow(&|_, _| hash(1, 3, 9));
-            });
-            let found = index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some();
-            assert!(found, "an entry is found before, during and after a step");
-            thread.join().expect("no panic");
-            assert!(index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some());
-        });
-    }
-
-    #[test]
-    fn loom_an_insert_meets_growth() {
-        loom::model(|| {
-            let index = Arc::new(Index::new(1).expect("memory"));
-            let other = Arc::clone(&index);
-            let thread = thread::spawn(move || other.grow(&|_, _| hash(1, 3, 9)));
-            index.lock(hash(1, 3, 9)).insert(Ref(5));
-            thread.join().expect("no panic");
-            assert!(index.lock(hash(1, 3, 9)).find(|name, _| name == Ref(5)).is_some(), "wherever it was put");
-            assert_eq!(index.entry_count(), 1);
-        });
     }
 }
