@@ -299,6 +299,8 @@ pub struct Settings {
     pub detail_enabled: bool,
     /// `-S`.
     pub sasl: bool,
+    /// `-o sasl_pwdb`, or `MEMCACHED_SASL_PWDB` of the environment: file of those who may come in with `-S`.
+    pub sasl_pwdb: Option<PathBuf>,
     /// `-Y`.
     pub auth_file: Option<PathBuf>,
     /// `-Z` and what belongs to it.
@@ -391,6 +393,7 @@ impl Default for Settings {
             prefix_delimiter: b':',
             detail_enabled: false,
             sasl: false,
+            sasl_pwdb: None,
             auth_file: None,
             tls: TlsSettings::default(),
             udp_answer_max: UdpAnswerMax::Unsaid,
@@ -555,6 +558,16 @@ impl AtomicF64 {
 }
 
 impl Settings {
+    /// The one protocol that may be spoken where clients have to authenticate themselves, on whatever listener.
+    #[must_use]
+    pub fn protocol_of_authentication(&self) -> Option<BindingProtocol> {
+        match (&self.auth_file, self.sasl) {
+            (Some(_), _) => Some(BindingProtocol::Ascii),
+            (None, true) => Some(BindingProtocol::Binary),
+            (None, false) => None,
+        }
+    }
+
     /// The rows of `stats settings`, in memcached's order and formats (section 11.2).
     pub fn stats_settings<'a>(&'a self, live: &'a LiveSettings) -> impl Iterator<Item = (&'static str, String)> + 'a {
         ROWS.iter().map(move |row| (row.name, (row.show)(self, live)))

@@ -82,7 +82,7 @@ fn shutdown(cx: &Context<'_>, mode: ShutdownMode, reply: impl FnOnce(Reply<'_>))
 fn flush_all(cx: &Context<'_>, typed: TypedExptime) -> Reply<'static> {
     cx.stats.count(Counter::CmdFlush);
     if !cx.server.settings.flush_enabled {
-        return Reply::Error(Error::Client("flush_all not allowed"));
+        return Reply::Error(Error::FLUSH_FORBIDDEN);
     }
     let when = absolute(typed, cx.now);
     if when <= cx.now.seconds {

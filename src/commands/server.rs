@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::auth::Credentials;
 use super::stats::Baseline;
 use crate::clock::{Clock, Now};
 use crate::settings::{LiveSettings, Settings};
@@ -50,6 +51,8 @@ pub struct Server {
     pub process: ProcessStats,
     /// One block of counters for each worker.
     pub threads: Vec<Arc<ThreadStats>>,
+    /// Who may come in, where authentication is wanted.
+    pub credentials: Credentials,
     /// `stats detail`.
     pub prefixes: Prefixes,
     /// Where counters stood at the last `stats reset`.
@@ -91,6 +94,7 @@ impl Server {
             started_seconds,
             process,
             threads,
+            credentials: Credentials::default(),
             prefixes,
             baseline: Mutex::new(Baseline::default()),
             conns: OnceLock::new(),

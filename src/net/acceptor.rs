@@ -17,6 +17,7 @@ use super::knock::Knock;
 use super::listener::{ListenSocket, Listener};
 use super::roster::{Roster, WAKE};
 use super::stream::Stream;
+use crate::settings::BindingProtocol;
 use crate::stats::Process;
 use crate::sync::Arc;
 
@@ -165,7 +166,7 @@ impl Acceptor {
         }
         match self.doors[number].accept() {
             Ok(stream) if load >= self.limit => self.refuse(stream),
-            Ok(stream) => self.place(stream, load),
+            Ok(stream) => self.place(stream, self.doors[number].listener.protocol(), load),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EMFILE | libc::ENFILE) => return self.accept_with_spare(number),
                 Some(libc::ENOMEM | libc::ENOBUFS) => {
@@ -181,7 +182,7 @@ impl Acceptor {
     }
 
     /// Gives a client to the worker with the fewest.
-    fn place(&mut self, stream: Stream, load: usize) {
+    fn place(&mut self, stream: Stream, protocol: BindingProtocol, load: usize) {
         let count = self.rosters.len();
         let after = (0..count).map(|step| (self.turn + step) % count);
         let Some(chosen) = after.min_by_key(|&number| self.rosters[number].load()) else { return };
@@ -192,7 +193,7 @@ impl Acceptor {
         process.add(Process::CurrConnections, 1);
         process.add(Process::TotalConnections, 1);
         log::debug!("<{} new client connection", stream.fd());
-        if let Err(error) = self.rosters[chosen].enter(stream, self.shared.server.clock.now()) {
+        if let Err(error) = self.rosters[chosen].enter(stream, protocol, self.shared.server.clock.now()) {
             log::error!("a new client cannot be watched: {error}");
             process.sub(Process::CurrConnections, 1);
         }

@@ -357,7 +357,7 @@ impl Client {
         };
         before[from..].copy_from_slice(partial);
         let input = &input[from..PARTIAL_BYTES + beyond];
-        if input.is_empty() {
+        if input.is_empty() && !self.conn.has_whole_value() {
             return Received::Ran(Next::Read);
         }
         let (run, next) = run(&mut self.conn, input, output, cx, alone);

@@ -33,6 +33,8 @@ pub struct TcpOptions<'a> {
     pub backlog: i32,
     /// `-B`: what is spoken where an element has no `proto[...]`.
     pub protocol: BindingProtocol,
+    /// What may be spoken at all, because clients have to authenticate themselves in it.
+    pub only: Option<BindingProtocol>,
     /// `SO_MARK`, 0 for none.
     pub mark: u32,
     /// `-Z`.
@@ -254,11 +256,12 @@ impl<'a> Endpoint<'a> {
     fn read(element: &'a str, options: &TcpOptions<'_>) -> Result<Endpoint<'a>, Failure> {
         let (tls, rest) = read_tls(element, options)?;
         let (protocol, rest) = read_protocol(rest)?;
+        let protocol = allowed(protocol.unwrap_or(options.protocol), options.only)?;
         let (host, port) = read_address(skip_tag(rest)?)?;
         Ok(Endpoint {
             host: (host != "*").then_some(host),
             port: port.unwrap_or_else(|| default_port(options)),
-            protocol: protocol.unwrap_or(options.protocol),
+            protocol,
             tls,
         })
     }
@@ -333,6 +336,21 @@ fn read_protocol(element: &str) -> Result<(Option<BindingProtocol>, &str), Failu
         None
     };
     Ok((protocol, rest.strip_prefix(':').unwrap_or(rest)))
+}
+
+/// With authentication, a listener that would negotiate speaks the one protocol that has it, and none may speak the other one
+/// (section 7.2).
+fn allowed(protocol: BindingProtocol, only: Option<BindingProtocol>) -> Result<BindingProtocol, Failure> {
+    let Some(only) = only.filter(|&only| only != protocol) else { return Ok(protocol) };
+    if protocol != BindingProtocol::Negotiating {
+        let text = match only {
+            BindingProtocol::Binary => "You cannot allow the ASCII protocol while using SASL.",
+            _ => "You cannot allow the BINARY protocol while using ascii authentication tokens.",
+        };
+        return Err(Failure::spelled(format!("ERROR: {text}")));
+    }
+    log::warn!("a listener that would negotiate speaks {} only, because of authentication", only.name());
+    Ok(only)
 }
 
 /// Takes `tag[<t>]:` or `tag_<t>_:` off the front. Tags name listeners to memcached's proxy and mean nothing here.
@@ -471,7 +489,15 @@ mod tests {
     use super::*;
 
     fn options(interfaces: Option<&str>) -> TcpOptions<'_> {
-        TcpOptions { interfaces, port: 11211, backlog: 16, protocol: BindingProtocol::Negotiating, mark: 0, tls: None }
+        TcpOptions {
+            interfaces,
+            port: 11211,
+            backlog: 16,
+            protocol: BindingProtocol::Negotiating,
+            only: None,
+            mark: 0,
+            tls: None,
+        }
     }
 
     fn read(element: &str) -> Result<(Option<&str>, u16, BindingProtocol), String> {

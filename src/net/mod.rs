@@ -59,7 +59,8 @@ use worker::Worker;
 /// # Errors
 /// [`ListenError`], in memcached's words.
 pub fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, ListenError> {
-    let protocol = settings.binding_protocol;
+    let only = settings.protocol_of_authentication();
+    let protocol = only.unwrap_or(settings.binding_protocol);
     if let Some(path) = &settings.socket_path {
         return Ok(vec![listen_unix(path, settings.unix_mask, settings.tcp_backlog, protocol)?]);
     }
@@ -68,6 +69,7 @@ pub fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listene
         port: settings.tcp_port,
         backlog: settings.tcp_backlog,
         protocol,
+        only,
         mark: settings.sock_cookie_id,
         tls,
     };

@@ -18,6 +18,7 @@ use super::stream::Stream;
 use crate::clock::Now;
 use crate::commands::server::ConnRow;
 use crate::conn::Conn;
+use crate::settings::BindingProtocol;
 use crate::sync::{Arc, AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 use crate::sys::socket;
 
@@ -38,7 +39,7 @@ struct Entry {
     fd: RawFd,
     tcp: bool,
     /// The socket, until the worker has met the client.
-    arriving: Option<Stream>,
+    arriving: Option<(Stream, BindingProtocol)>,
     pulse: Arc<Pulse>,
 }
 
@@ -143,24 +144,26 @@ impl Roster {
         &self.knock
     }
 
-    /// Gives a new client to the worker.
-    pub(super) fn enter(&self, mut stream: Stream, now: Now) -> io::Result<()> {
+    /// Gives a new client to the worker, with what its listener speaks.
+    pub(super) fn enter(&self, mut stream: Stream, protocol: BindingProtocol, now: Now) -> io::Result<()> {
         let mut entries = lock(&self.entries);
         let vacant = entries.vacant_entry();
         // Under the lock, so that the worker cannot ask for the entry before it is there.
         stream.register(&self.registry, Token(vacant.key()))?;
         let state = if stream.is_handshaking() { State::Handshake } else { State::Read };
         let pulse = Arc::new(Pulse::new(now, state));
-        vacant.insert(Entry { fd: stream.fd(), tcp: stream.is_tcp(), arriving: Some(stream), pulse });
+        let (fd, tcp) = (stream.fd(), stream.is_tcp());
+        vacant.insert(Entry { fd, tcp, arriving: Some((stream, protocol)), pulse });
         self.load.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Hands the socket of a client that has not been met yet to its worker.
-    pub(super) fn meet(&self, key: usize) -> Option<(Stream, Arc<Pulse>)> {
+    pub(super) fn meet(&self, key: usize) -> Option<(Stream, BindingProtocol, Arc<Pulse>)> {
         let mut entries = lock(&self.entries);
         let entry = entries.get_mut(key)?;
-        Some((entry.arriving.take()?, Arc::clone(&entry.pulse)))
+        let (stream, protocol) = entry.arriving.take()?;
+        Some((stream, protocol, Arc::clone(&entry.pulse)))
     }
 
     /// Strikes a client off, before its socket is closed. One that was never met closes here.

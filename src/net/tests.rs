@@ -388,6 +388,7 @@ fn accepted_sockets_inherit_what_the_listener_has_set() {
         port: 0,
         backlog: 16,
         protocol: crate::settings::BindingProtocol::Negotiating,
+        only: None,
         mark: 0,
         tls: None,
     })

@@ -262,11 +262,11 @@ impl Worker {
         if self.clients.get(key).is_some_and(Option::is_some) {
             return true;
         }
-        let Some((stream, pulse)) = self.roster.meet(key) else { return false };
+        let Some((stream, protocol, pulse)) = self.roster.meet(key) else { return false };
         if self.clients.len() <= key {
             self.clients.resize_with(key + 1, || None);
         }
-        self.clients[key] = Some(Client::new(stream, Conn::new(), pulse));
+        self.clients[key] = Some(Client::new(stream, Conn::speaking(protocol), pulse));
         true
     }
 

@@ -4,6 +4,7 @@
 //!   [`manual`] and [`documents`] tell about them.
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`kept`]: the file it is kept in;
 //!   [`signals`], [`logging`].
+//! - [`passwords`]: who may come in.
 //! - [`background`]: the thread that lets the store work; [`notify`]: the service manager, its watchdog and its sockets.
 //!
 //! [`run`] keeps memcached's order of steps (end of section 9), because the order decides which of two mistakes is told
@@ -20,6 +21,7 @@ pub mod manual;
 pub mod memory;
 pub mod notify;
 pub mod options;
+pub mod passwords;
 pub mod process;
 pub mod signals;
 
@@ -71,9 +73,12 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     settings.port_file = std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into);
     settings.runtime_directory = std::env::var_os("RUNTIME_DIRECTORY").and_then(kept::first_directory);
 
+    settings.sasl_pwdb = settings.sasl_pwdb.or_else(|| std::env::var_os("MEMCACHED_SASL_PWDB").map(Into::into));
     let tls = load_tls(&settings)?;
     process::limits(&settings)?;
     process::user(&settings)?;
+    // As whom they will be read again.
+    let credentials = passwords::load(&settings)?;
     process::daemonize(&settings)?;
     let filter = process::filter_calls(&settings)?;
     let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings), filter];
@@ -96,6 +101,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let server = Arc::new(server);
     // Set here and only here; the commands may not call the system themselves.
     let _ = server.cpu_time.set(resources::cpu_time);
+    server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.for_thread(), Arc::clone(&server)).map_err(threads)?;
     let listeners = listen(&server.settings, tls.as_ref())?;
@@ -193,7 +199,12 @@ impl Running {
 
 /// SIGHUP: reads again what is read from files. Never fatal.
 fn reload(server: &Server) {
+    let authenticates = server.settings.protocol_of_authentication().is_some();
+    if authenticates {
+        passwords::reload(server);
+    }
     match server.refresh_certs() {
+        None if authenticates => {}
         None => log::info!("SIGHUP: nothing to read again"),
         Some(Ok(())) => log::info!("SIGHUP: certificates read again"),
         Some(Err(line)) => log::error!("{line}"),

@@ -4,7 +4,7 @@ use super::Typed;
 use super::extended::PAGE_BYTES;
 use super::number::whole;
 use crate::server::exit::{Exit, FAILURE, USAGE};
-use crate::settings::Settings;
+use crate::settings::{BindingProtocol, Settings};
 
 /// Least `-I`.
 const ITEM_SIZE_LEAST: usize = 1024;
@@ -48,6 +48,27 @@ pub fn settle(typed: &mut Typed) -> Result<(), Exit> {
     }
     if settings.tls.enabled && settings.tcp_port == 0 {
         return usage("ERROR: You cannot enable SSL without a TCP port.");
+    }
+    authentication(typed)
+}
+
+/// Each kind of authentication is one protocol's, and no other may be spoken then: it would be a way in without.
+fn authentication(typed: &mut Typed) -> Result<(), Exit> {
+    let settings = &mut typed.settings;
+    if settings.sasl {
+        if !typed.protocol_given {
+            settings.binding_protocol = BindingProtocol::Binary;
+        } else if settings.binding_protocol != BindingProtocol::Binary {
+            return usage("ERROR: You cannot allow the ASCII protocol while using SASL.");
+        }
+    }
+    if settings.auth_file.is_some() {
+        // memcached forgets `-S` where both are given.
+        if !typed.protocol_given && !settings.sasl {
+            settings.binding_protocol = BindingProtocol::Ascii;
+        } else if settings.binding_protocol != BindingProtocol::Ascii {
+            return usage("ERROR: You cannot allow the BINARY protocol while using ascii authentication tokens.");
+        }
     }
     Ok(())
 }

@@ -256,6 +256,12 @@ pub static EXTENDED: &[Sub] = &[
             t.settings.udp_answer_max = udp_answer_max(v)?;
             Ok(())
         })),
+    sub("sasl_pwdb", "", "memhold's own: file of user:password lines for -S, in place of\n\
+         MEMCACHED_SASL_PWDB; read again at SIGHUP and when it changes",
+        Kind::Value("Missing sasl_pwdb argument", |t, v| {
+            t.settings.sasl_pwdb = Some(path(v));
+            Ok(())
+        })),
     sub("ssl_chain_cert", "", "certificate chain of the server, PEM",
         Kind::Value("Missing ssl_chain_cert argument", |t, v| {
             t.settings.tls.chain_cert = Some(path(v));

@@ -72,6 +72,8 @@ pub struct Typed {
     pub settings: Settings,
     /// `slab_chunk_max` was given, so `-I` does not choose it.
     pub chunk_max_given: bool,
+    /// `-B` was given, so authentication does not choose the protocol.
+    pub protocol_given: bool,
     /// `-p` was given, so `-U` does not choose it.
     pub tcp_given: bool,
     /// `-U` was given.

@@ -314,12 +314,10 @@ pub static OPTIONS: &[Opt] = &[
         long: "protocol",
         value: "name",
         default: "auto",
-        help: "protocol: ascii or auto (binary is not supported yet)",
+        help: "protocol: ascii, binary or auto, where the first byte decides",
         action: Action::Set(|t, v| {
             t.settings.binding_protocol = protocol(v)?;
-            if t.settings.binding_protocol == BindingProtocol::Binary {
-                t.miss("-B binary");
-            }
+            t.protocol_given = true;
             Ok(())
         }),
     },
@@ -339,8 +337,11 @@ pub static OPTIONS: &[Opt] = &[
         long: "enable-sasl",
         value: "",
         default: "",
-        help: "SASL authentication",
-        action: Action::Absent,
+        help: "SASL authentication (PLAIN), in the binary protocol only;\nname the passwords by MEMCACHED_SASL_PWDB or -o sasl_pwdb",
+        action: Action::Set(|t, _| {
+            t.settings.sasl = true;
+            Ok(())
+        }),
     },
     Opt {
         short: b'F',
@@ -380,8 +381,11 @@ pub static OPTIONS: &[Opt] = &[
         long: "auth-file",
         value: "file",
         default: "",
-        help: "authentication in the text protocol; lines of user:password",
-        action: Action::Absent,
+        help: "authentication in the text protocol; up to 8 lines of\nuser:password, read again at SIGHUP",
+        action: Action::Set(|t, v| {
+            t.settings.auth_file = Some(path(v));
+            Ok(())
+        }),
     },
     Opt {
         short: b'e',

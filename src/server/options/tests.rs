@@ -184,20 +184,34 @@ fn a_hash_power_must_exceed_the_lock_tables() {
 
 #[test]
 fn what_is_missing_is_said_in_one_line() {
-    let cases: &[(&[&str], &str)] = &[
-        (&["-S"], "-S"),
-        (&["--enable-sasl"], "--enable-sasl"),
-        (&["-Y", "file"], "-Y"),
-        (&["-N", "4"], "-N"),
-        (&["-B", "binary"], "-B binary"),
-        (&["-o", "ext_path=/x:1G"], "-o ext_path"),
-    ];
+    let cases: &[(&[&str], &str)] = &[(&["-N", "4"], "-N"), (&["-o", "ext_path=/x:1G"], "-o ext_path")];
     for (line, option) in cases {
         assert_eq!(exit(line), (1, format!("not supported yet: {option}")), "for {line:?}");
     }
     assert_eq!(exit(&["-S", "--version"]).0, 0, "libmemcached asks so");
     assert_eq!(exit(&["-S", "-c", "0"]).1, "Maximum connections must be greater than 0");
     assert_eq!(settings(&["-U", "0", "-B", "auto"]), Settings::default());
+}
+
+#[test]
+fn authentication_settles_the_protocol() {
+    let protocol = |line: &[&str]| settings(line).binding_protocol;
+    assert_eq!(protocol(&[]), BindingProtocol::Negotiating);
+    assert_eq!(protocol(&["-S"]), BindingProtocol::Binary);
+    assert_eq!(protocol(&["-Y", "file"]), BindingProtocol::Ascii);
+    assert_eq!(protocol(&["-B", "ascii", "-Y", "file"]), BindingProtocol::Ascii);
+    let no_ascii = "ERROR: You cannot allow the ASCII protocol while using SASL.";
+    let no_binary = "ERROR: You cannot allow the BINARY protocol while using ascii authentication tokens.";
+    for (line, text) in [
+        (&["-S", "-B", "ascii"][..], no_ascii),
+        (&["-B", "auto", "-S"], no_ascii),
+        (&["-Y", "file", "-B", "binary"], no_binary),
+        (&["-Y", "file", "-B", "auto"], no_binary),
+        // memcached takes this and lets everybody in without SASL.
+        (&["-Y", "file", "-S"], no_binary),
+    ] {
+        assert_eq!(exit(line), (64, text.to_owned()), "for {line:?}");
+    }
 }
 
 #[test]
