@@ -137,7 +137,7 @@ fn a_ticket_of_a_listener_without_certificates_opens_no_other() {
 fn listeners_differ_by_their_prefix() {
     let files = Files::new("prefixes");
     let [clear, strict, open] = std::array::from_fn(|_| support::server::free_port());
-    let list = format!("notls:127.0.0.1:{clear},mtls:127.0.0.1:{strict},btls:127.0.0.1:{open}");
+    let list = format!("notls:proto[ascii]:tag[plain]:127.0.0.1:{clear},mtls:127.0.0.1:{strict},btls:127.0.0.1:{open}");
     let server = files.start(&format!("ssl_verify_mode=2,{}", files.ca_option()), &["-l", &list]);
     let at = |port| std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
     let (anonymous, known) = (files.client(), files.client_signed_by(&files.clients));

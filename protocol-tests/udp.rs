@@ -167,6 +167,40 @@ fn dumps_and_watchers_are_refused_and_the_socket_lives() {
     udp.expect_silence();
 }
 
+/// A binary request: opcode and key, no extras and no value.
+fn frame(opcode: u8, key: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(key.len()).expect("keys are short");
+    let mut frame = vec![0x80, opcode, 0, length, 0, 0, 0, 0, 0, 0, 0, length];
+    frame.extend([0; 12]);
+    frame.extend(key);
+    frame
+}
+
+#[test]
+fn each_datagram_chooses_its_protocol() {
+    let udp = Udp::start(&["-t", "1"]);
+    udp.ask(1, b"set a 0 0 1\r\n1\r\n");
+    // Get, and a quiet get of a key that is missing.
+    udp.send(2, &[frame(0x09, b"missing"), frame(0x00, b"a")].concat());
+    let answer = udp.series(2);
+    assert_eq!((&answer[..2], &answer[24..]), (&[0x81, 0x00][..], &b"\0\0\0\x001"[..]));
+    assert_eq!(udp.ask(3, b"get a\r\n"), "VALUE a 0 1\r\n1\r\nEND\r\n");
+    // Version, twice: an answer each.
+    udp.send(4, &frame(0x0b, b"").repeat(2));
+    for _ in 0..2 {
+        assert!(udp.series(4).ends_with(b"1.6.45"));
+    }
+}
+
+#[test]
+fn a_binary_answer_beyond_the_bound_is_left_out() {
+    let udp = Udp::start(&["-t", "1", "-o", "udp_answer_max=200"]);
+    udp.ask(1, format!("set large 0 0 1010\r\n{}\r\n", "x".repeat(1010)).as_bytes());
+    udp.send(2, &frame(0x00, b"large"));
+    udp.send(3, &frame(0x10, b""));
+    udp.expect_silence();
+}
+
 #[test]
 fn an_answer_beyond_the_bound_is_replaced_by_a_line() {
     let udp = Udp::start(&["-t", "1", "-o", "udp_answer_max=1k"]);
