@@ -1,7 +1,7 @@
 //! Reading one item: `get` and its kin, `mg`, and `me`.
 
 use super::expiry::{absolute, seconds_left};
-use super::{After, Context, count_absence};
+use super::{After, Context, count_absence, tell_found};
 use crate::protocol::Reply;
 use crate::protocol::reply::{Hit, Inspected};
 use crate::protocol::request::{Get, TypedExptime};
@@ -26,13 +26,14 @@ pub fn plain(cx: &Context<'_>, key: &[u8], spot: &Spot, reply: impl FnOnce(Plain
     cx.store.lookup_at(key, spot, cx.now, |found| match found {
         Lookup::Found(entry) if !entry.may_be_read() => Seen::Busy,
         Lookup::Found(mut entry) => {
+            tell_found(cx, &entry);
             cx.stats.count_class(ClassCounter::GetHits, entry.class());
             entry.bump(cx.now);
             reply(Plain { size: entry.value_len(), flags: entry.flags(), cas: entry.cas() }, entry.value());
             Seen::Yes
         }
         Lookup::Absent(absence) => {
-            count_absence(cx, absence);
+            count_absence(cx, key, absence);
             cx.stats.count(Counter::GetMisses);
             Seen::No
         }
@@ -50,6 +51,7 @@ where
         let found = cx.store.lookup(get.key.bytes(), hash, cx.now, |found| match found {
             Lookup::Found(entry) if get.value && !entry.may_be_read() => Seen::Busy,
             Lookup::Found(mut entry) => {
+                tell_found(cx, &entry);
                 if let Some(reply) = reply.take() {
                     let (hit, value) = read(cx, get, &mut entry);
                     reply(Reply::Hit(hit), value);
@@ -57,7 +59,7 @@ where
                 Seen::Yes
             }
             Lookup::Absent(absence) => {
-                count_absence(cx, absence);
+                count_absence(cx, get.key.bytes(), absence);
                 Seen::No
             }
         });
@@ -192,17 +194,20 @@ fn vivify(cx: &Context<'_>, get: &Get<'_>, typed: TypedExptime, hash: KeyHash) -
 pub(super) fn inspect(cx: &Context<'_>, key: &[u8], hash: KeyHash) -> Reply<'static> {
     cx.stats.count(Counter::CmdMeta);
     cx.store.lookup(key, hash, cx.now, |found| match found {
-        Lookup::Found(entry) => Reply::Inspected(Inspected {
-            ttl: seconds_left(entry.exptime(), cx.now),
-            idle: entry.idle_seconds(cx.now),
-            cas: entry.cas(),
-            fetched: entry.fetched(),
-            class: entry.class(),
-            size: entry.account_size(),
-            base64_key: entry.base64_key(),
-        }),
+        Lookup::Found(entry) => {
+            tell_found(cx, &entry);
+            Reply::Inspected(Inspected {
+                ttl: seconds_left(entry.exptime(), cx.now),
+                idle: entry.idle_seconds(cx.now),
+                cas: entry.cas(),
+                fetched: entry.fetched(),
+                class: entry.class(),
+                size: entry.account_size(),
+                base64_key: entry.base64_key(),
+            })
+        }
         Lookup::Absent(absence) => {
-            count_absence(cx, absence);
+            count_absence(cx, key, absence);
             Reply::Miss
         }
     })

@@ -99,6 +99,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     // The time of the items' memory goes on, and `uptime` with it (section 16.4).
     server.started_seconds = opened.birth.unwrap_or(server.started_seconds);
     let server = Arc::new(server);
+    store.tell(Arc::clone(&server.logger));
     // Set here and only here; the commands may not call the system themselves.
     let _ = server.cpu_time.set(resources::cpu_time);
     server.credentials.replace(credentials);

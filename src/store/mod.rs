@@ -48,6 +48,7 @@ pub use tally::{ClassStats, Totals};
 pub use walk::Cursor;
 
 use crate::clock::Now;
+use crate::logger::Logger;
 use crate::sync::{Arc, Ordering};
 use entry::Fate;
 use inner::Inner;
@@ -422,7 +423,6 @@ impl Store {
 
     /// `flush_all`: everything stored so far is invisible from now on. Replaces a pending one, as a later one always does.
     pub fn flush(&self, now: Now) {
-        self.inner().flush_at.store(0, Ordering::Relaxed);
         self.inner().flush(now);
     }
 
@@ -453,6 +453,11 @@ impl Store {
         }
         inner.pool.set_limit_bytes(bytes);
         true
+    }
+
+    /// Evictions and page moves are told here from now on. Only the first call counts.
+    pub fn tell(&self, logger: Arc<Logger>) {
+        let _ = self.inner().logger.set(logger);
     }
 
     /// `lru temp_ttl`.
