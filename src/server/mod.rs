@@ -1,7 +1,7 @@
 //! The server as a process: what happens between the arguments and the exit code.
 //!
 //! - [`options`]: arguments become settings; [`getopt`] splits the words, [`config`] finds more of them in files;
-//!   [`manual`] and [`documents`] tell about them.
+//!   [`manual`], [`documents`] and [`completions`] tell about them.
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`kept`]: the file it is kept in;
 //!   [`signals`], [`logging`].
 //! - [`passwords`]: who may come in.
@@ -11,6 +11,7 @@
 //! and which user binds the sockets. Only this layer reads arguments, environment and signals.
 
 pub mod background;
+pub mod completions;
 pub mod config;
 pub mod documents;
 pub mod exit;
