@@ -23,19 +23,19 @@ pub struct Plain {
 /// session server does all day. `reply` is called when it was found, under the item's lock.
 #[inline(always)]
 pub fn plain(cx: &Context<'_>, key: &[u8], spot: &Spot, reply: impl FnOnce(Plain, Value<'_>)) -> Seen {
-    cx.store.lookup_at(key, spot, cx.now, |found| match found {
-        Lookup::Found(entry) if !entry.may_be_read() => Seen::Busy,
-        Lookup::Found(mut entry) => {
-            cx.stats.count_class(ClassCounter::GetHits, entry.class());
-            entry.bump(cx.now);
-            reply(Plain { size: entry.value_len(), flags: entry.flags(), cas: entry.cas() }, entry.value());
-            Seen::Yes
+    let seen = cx.store.read_at(key, spot, cx.now, |entry| {
+        if !entry.may_be_read() {
+            return Seen::Busy;
         }
-        Lookup::Absent(absence) => {
-            count_absence(cx, absence);
-            cx.stats.count(Counter::GetMisses);
-            Seen::No
-        }
+        cx.stats.count_class(ClassCounter::GetHits, entry.class());
+        entry.bump(cx.now);
+        reply(Plain { size: entry.value_len(), flags: entry.flags(), cas: entry.cas() }, entry.value());
+        Seen::Yes
+    });
+    seen.unwrap_or_else(|absence| {
+        count_absence(cx, absence);
+        cx.stats.count(Counter::GetMisses);
+        Seen::No
     })
 }
 
