@@ -52,6 +52,9 @@ const LOCK_WORDS: usize = 16;
 const FIRST_ROUND: u32 = 4;
 #[cfg(loom)]
 const FIRST_ROUND: u32 = 0;
+/// Bytes of buckets behind which huge pages are asked for: below, one page of 2 MiB of which little is used would cost more than
+/// the addresses that need no walk give. The index takes its memory in order, so never more than one is begun.
+const HUGE_FROM: usize = 4 << 20;
 /// Where the third word of tags keeps the count of a bucket's entries in alternates, and of those in the stash.
 const AWAY_SHIFT: u32 = 32;
 const STASHED_SHIFT: u32 = 48;
@@ -132,7 +135,8 @@ fn group_of(hash: KeyHash) -> usize {
 /// The group of the alternate: another one of the same octet.
 #[inline(always)]
 fn alternate_group(group: usize, tag: u16) -> usize {
-    group ^ (1 + usize::from(tag >> 1) % (OCTET - 1))
+    // Eight bits that have not chosen the plane.
+    group ^ (1 + (usize::from(tag >> 1 & 0xff) * (OCTET - 1) >> 8))
 }
 
 #[inline(always)]
@@ -196,9 +200,11 @@ impl Index {
                 .map_err(|_| "too many items for the index")?;
         let said = |error| format!("cannot reserve the index: {error}");
         let planes_max = segments_max * PLANES_MIN as usize;
+        let buckets = Words64::new(planes_max * GROUPS * BUCKET_WORDS).map_err(said)?;
+        buckets.prefer_huge_pages(HUGE_FROM);
         Ok(Index {
             growth: AtomicU64::new(Growth { round: FIRST_ROUND, planes: PLANES_MIN, next: 0 }.pack()),
-            buckets: Words64::new(planes_max * GROUPS * BUCKET_WORDS).map_err(said)?,
+            buckets,
             locks: Words32::new(segments_max * LOCK_WORDS).map_err(said)?,
             entries: AtomicU64::new(0),
             segments_max,
@@ -231,8 +237,7 @@ impl Index {
         }
         let (group, tag) = ((hash.0 >> 40) as usize & (GROUPS - 1), tag_of(hash));
         let plane = plane_of(tag, planes) as usize;
-        let beyond = if plane < PLANES_MIN as usize { 0 } else { segments * PLANES_MIN as usize - PLANES_MIN as usize };
-        let first = (segment * PLANES_MIN as usize + plane + beyond) * GROUPS;
+        let first = growth::first_bucket(segments, segment, plane);
         Place {
             stripe: (segment * LOCK_WORDS + group / OCTET * (LOCK_WORDS / STRIPES)) as u32,
             home: (first + group) as u32,
