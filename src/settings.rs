@@ -35,6 +35,16 @@ impl BindingProtocol {
     }
 }
 
+/// `-o memory_file_unfit`: what becomes of a memory file that is damaged, foreign or of before a reboot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnfitFile {
+    /// It stays as it is, and the server does not start.
+    #[default]
+    Refuse,
+    /// It is given another name, and the server starts empty.
+    SetAside,
+}
+
 /// `-o hash_algorithm`: kept and shown; memhold's own hash is keyed and not exchangeable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HashAlgorithm {
@@ -57,6 +67,109 @@ impl HashAlgorithm {
             HashAlgorithm::Xxh3 => "xxh3",
         }
     }
+}
+
+/// TLS, as `-Z` and the `ssl_*` options of `-o` ask for it (section 15.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// `-Z`.
+    pub enabled: bool,
+    /// `ssl_chain_cert`: certificates of the server, PEM.
+    pub chain_cert: Option<PathBuf>,
+    /// `ssl_key`: the private key, in the format of `key_format`.
+    pub key: Option<PathBuf>,
+    /// `ssl_keyformat` as typed: 1 PEM, 2 DER.
+    pub key_format: u32,
+    /// `ssl_verify_mode`.
+    pub verify_mode: VerifyMode,
+    /// `ssl_ca_cert`: authorities of client certificates, PEM.
+    pub ca_cert: Option<PathBuf>,
+    /// `ssl_ciphers`: suites of TLS 1.2 by name.
+    pub ciphers: Option<String>,
+    /// `ssl_min_version`: refuse what is older.
+    pub min_version: TlsVersion,
+    /// `ssl_session_cache`: clients may resume their sessions.
+    pub session_cache: bool,
+    /// `ssl_kernel_tls`: kept and shown.
+    pub kernel_tls: bool,
+    /// `ssl_wbuf_size` in bytes: kept and shown.
+    pub wbuf_bytes: u64,
+}
+
+impl Default for TlsSettings {
+    fn default() -> TlsSettings {
+        TlsSettings {
+            enabled: false,
+            chain_cert: None,
+            key: None,
+            key_format: 1,
+            verify_mode: VerifyMode::None,
+            ca_cert: None,
+            ciphers: None,
+            min_version: TlsVersion::Tls12,
+            session_cache: false,
+            kernel_tls: false,
+            wbuf_bytes: 16 * 1024,
+        }
+    }
+}
+
+/// `ssl_verify_mode`: what is asked of clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VerifyMode {
+    /// No certificate.
+    #[default]
+    None,
+    /// A certificate, which may be missing but not be wrong.
+    Request,
+    /// A certificate.
+    Require,
+    /// The same; OpenSSL asks for it only once in a connection, as TLS without renegotiation always does.
+    Once,
+}
+
+impl VerifyMode {
+    /// As `stats settings` shows it: OpenSSL's bits.
+    fn number(self) -> u32 {
+        match self {
+            VerifyMode::None => 0,
+            VerifyMode::Request => 1,
+            VerifyMode::Require => 3,
+            VerifyMode::Once => 7,
+        }
+    }
+}
+
+/// Versions of TLS that there are here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+impl TlsVersion {
+    /// As `stats settings` shows it.
+    fn name(self) -> &'static str {
+        match self {
+            TlsVersion::Tls12 => "tlsv1.2",
+            TlsVersion::Tls13 => "tlsv1.3",
+        }
+    }
+}
+
+/// `udp_answer_max`: the bound of answers over UDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UdpAnswerMax {
+    /// Nothing was said: only loopback is served.
+    #[default]
+    Unsaid,
+    /// Waived (`none`): the largest item is the bound.
+    Waived,
+    /// Bytes, headers of datagrams included.
+    Bytes(usize),
 }
 
 /// Every option of the command line (sections 9 and 10 of the reference), by memcached's names.
@@ -122,6 +235,12 @@ pub struct Settings {
     pub lock_memory: bool,
     /// `-e`: file that holds item memory.
     pub memory_file: Option<PathBuf>,
+    /// `-o memory_file_unfit`: what to do with a file that cannot be taken over.
+    pub memory_file_unfit: UnfitFile,
+    /// `-o keep_memory`: without `-e`, keep items in the service's runtime directory.
+    pub keep_memory: bool,
+    /// `$RUNTIME_DIRECTORY`: where systemd lets a service keep what outlives its process.
+    pub runtime_directory: Option<PathBuf>,
     /// `-o hashpower`: kept and shown, 0 when not given; the index sizes itself.
     pub hashpower_init: u32,
     /// `-o no_hashexpand` not given; kept only.
@@ -180,8 +299,14 @@ pub struct Settings {
     pub detail_enabled: bool,
     /// `-S`.
     pub sasl: bool,
+    /// `-o sasl_pwdb`, or `MEMCACHED_SASL_PWDB` of the environment: file of those who may come in with `-S`.
+    pub sasl_pwdb: Option<PathBuf>,
     /// `-Y`.
     pub auth_file: Option<PathBuf>,
+    /// `-Z` and what belongs to it.
+    pub tls: TlsSettings,
+    /// `-o udp_answer_max` (memhold's own): how large an answer over UDP may be.
+    pub udp_answer_max: UdpAnswerMax,
     /// `-o watcher_logbuf_size` in bytes.
     pub watcher_logbuf_bytes: u64,
     /// `-o worker_logbuf_size` in bytes.
@@ -237,6 +362,9 @@ impl Default for Settings {
             drop_privileges: None,
             lock_memory: false,
             memory_file: None,
+            memory_file_unfit: UnfitFile::Refuse,
+            keep_memory: true,
+            runtime_directory: None,
             hashpower_init: 0,
             hash_expand: true,
             hash_algorithm: HashAlgorithm::Murmur3,
@@ -265,7 +393,10 @@ impl Default for Settings {
             prefix_delimiter: b':',
             detail_enabled: false,
             sasl: false,
+            sasl_pwdb: None,
             auth_file: None,
+            tls: TlsSettings::default(),
+            udp_answer_max: UdpAnswerMax::Unsaid,
             watcher_logbuf_bytes: 256 * 1024,
             worker_logbuf_bytes: 64 * 1024,
             verbosity: 0,
@@ -427,6 +558,16 @@ impl AtomicF64 {
 }
 
 impl Settings {
+    /// The one protocol that may be spoken where clients have to authenticate themselves, on whatever listener.
+    #[must_use]
+    pub fn protocol_of_authentication(&self) -> Option<BindingProtocol> {
+        match (&self.auth_file, self.sasl) {
+            (Some(_), _) => Some(BindingProtocol::Ascii),
+            (None, true) => Some(BindingProtocol::Binary),
+            (None, false) => None,
+        }
+    }
+
     /// The rows of `stats settings`, in memcached's order and formats (section 11.2).
     pub fn stats_settings<'a>(&'a self, live: &'a LiveSettings) -> impl Iterator<Item = (&'static str, String)> + 'a {
         ROWS.iter().map(move |row| (row.name, (row.show)(self, live)))
@@ -443,7 +584,7 @@ const fn row(name: &'static str, show: fn(&Settings, &LiveSettings) -> String) -
     Row { name, show }
 }
 
-/// The order is section 11.2's. The rows of TLS and external storage are memcached's as distributions build it, both off.
+/// The order is section 11.2's. The rows of external storage are memcached's as distributions build it, off.
 static ROWS: &[Row] = &[
     row("maxbytes", |_, live| number(&live.memory_bytes)),
     row("maxconns", |s, _| s.maxconns.to_string()),
@@ -509,17 +650,17 @@ static ROWS: &[Row] = &[
     row("ext_max_frag", |_, live| format!("{:.2}", live.ext.max_frag.load())),
     row("slab_automove_freeratio", |_, live| format!("{:.3}", live.slab_automove_freeratio.load())),
     row("ext_drop_unread", |_, live| flag(&live.ext.drop_unread)),
-    row("ssl_enabled", |_, _| yes_no(false)),
-    row("ssl_chain_cert", |_, _| "(null)".to_owned()),
-    row("ssl_key", |_, _| "(null)".to_owned()),
-    row("ssl_verify_mode", |_, _| "0".to_owned()),
-    row("ssl_keyformat", |_, _| "1".to_owned()),
-    row("ssl_ciphers", |_, _| "NULL".to_owned()),
-    row("ssl_ca_cert", |_, _| "NULL".to_owned()),
-    row("ssl_wbuf_size", |_, _| "16384".to_owned()),
-    row("ssl_session_cache", |_, _| yes_no(false)),
-    row("ssl_kernel_tls", |_, _| yes_no(false)),
-    row("ssl_min_version", |_, _| "tlsv1.2".to_owned()),
+    row("ssl_enabled", |s, _| yes_no(s.tls.enabled)),
+    row("ssl_chain_cert", |s, _| path(s.tls.chain_cert.as_deref(), "(null)")),
+    row("ssl_key", |s, _| path(s.tls.key.as_deref(), "(null)")),
+    row("ssl_verify_mode", |s, _| s.tls.verify_mode.number().to_string()),
+    row("ssl_keyformat", |s, _| s.tls.key_format.to_string()),
+    row("ssl_ciphers", |s, _| s.tls.ciphers.as_deref().unwrap_or("NULL").to_owned()),
+    row("ssl_ca_cert", |s, _| path(s.tls.ca_cert.as_deref(), "NULL")),
+    row("ssl_wbuf_size", |s, _| s.tls.wbuf_bytes.to_string()),
+    row("ssl_session_cache", |s, _| yes_no(s.tls.session_cache)),
+    row("ssl_kernel_tls", |s, _| yes_no(s.tls.kernel_tls)),
+    row("ssl_min_version", |s, _| s.tls.min_version.name().to_owned()),
     row("num_napi_ids", |s, _| if s.num_napi_ids == 0 { "(null)".to_owned() } else { s.num_napi_ids.to_string() }),
     row("memory_file", |s, _| path(s.memory_file.as_deref(), "(null)")),
     row("client_flags_size", |_, _| "4".to_owned()),

@@ -7,6 +7,8 @@
 
 pub mod random;
 pub mod server;
+#[cfg(test)]
+pub mod tls;
 pub mod transcript;
 
 use std::io::{self, Read, Write};

@@ -30,7 +30,11 @@ pub(super) fn admin(cx: &Context<'_>, admin: &Admin<'_>, reply: impl FnOnce(Repl
         Admin::Slabs(words) => reply(slabs::slabs(cx, words)),
         Admin::Watch(words) => reply(watch(cx, words)),
         Admin::Extstore(words) => reply(extstore::extstore(cx, words)),
-        Admin::RefreshCerts => reply(Reply::Error(Error::Line("Error TLS not enabled"))),
+        Admin::RefreshCerts => match cx.server.refresh_certs() {
+            None => reply(Reply::Error(Error::Line("Error TLS not enabled"))),
+            Some(Ok(())) => reply(Reply::Ok),
+            Some(Err(line)) => reply(Reply::Lines(format!("{line}\r\n").as_bytes())),
+        },
         Admin::DebugTime(word) => reply(debug_time(cx, word)),
         Admin::DebugItem(words) => reply(debug_item(cx, words)),
     }
@@ -78,7 +82,7 @@ fn shutdown(cx: &Context<'_>, mode: ShutdownMode, reply: impl FnOnce(Reply<'_>))
 fn flush_all(cx: &Context<'_>, typed: TypedExptime) -> Reply<'static> {
     cx.stats.count(Counter::CmdFlush);
     if !cx.server.settings.flush_enabled {
-        return Reply::Error(Error::Client("flush_all not allowed"));
+        return Reply::Error(Error::FLUSH_FORBIDDEN);
     }
     let when = absolute(typed, cx.now);
     if when <= cx.now.seconds {

@@ -50,17 +50,16 @@ fn missing(cx: &Context<'_>, arith: &Arith<'_>) -> Reply<'static> {
 
 /// The order of checks is memcached's: a value that cannot be a number first, then the CAS.
 fn compute(cx: &Context<'_>, arith: &Arith<'_>, entry: &Entry<'_>) -> Outcome {
-    const NOT_A_NUMBER: Error = Error::Client("cannot increment or decrement non-numeric value");
     // What memcached keeps in several chunks it does not look into, whatever that is here.
     let chunked = entry.account_size() > cx.server.settings.slab_chunk_max_bytes;
     if entry.value_len() == 0 || chunked {
-        return Outcome::Answer(Reply::Error(NOT_A_NUMBER));
+        return Outcome::Answer(Reply::Error(Error::NOT_A_NUMBER));
     }
     if arith.compare.is_some_and(|cas| cas != entry.cas()) {
         return Outcome::Answer(Reply::Exists(Written::default()));
     }
     let Some(old) = number::parse_stored(entry.value_start()) else {
-        return Outcome::Answer(Reply::Error(NOT_A_NUMBER));
+        return Outcome::Answer(Reply::Error(Error::NOT_A_NUMBER));
     };
     let number = if arith.decrement { old.saturating_sub(arith.delta) } else { old.wrapping_add(arith.delta) };
     Outcome::Replace { seen: Seen::of(entry), number, idle: entry.idle_seconds(cx.now) }
@@ -92,7 +91,7 @@ fn replace(
         pad(&mut draft, cx)?;
         Ok(draft)
     });
-    let Ok(draft) = filled else { return Some(Reply::Error(Error::Server("out of memory"))) };
+    let Ok(draft) = filled else { return Some(Reply::Error(Error::NO_MEMORY_TO_REWRITE)) };
     let marks = if in_place { seen.marks } else { Marks::default() };
     let cas = commit_over(cx, draft, seen, marks)?;
     let counter = if arith.decrement { ClassCounter::DecrHits } else { ClassCounter::IncrHits };
@@ -147,7 +146,7 @@ fn create(cx: &Context<'_>, arith: &Arith<'_>, hash: KeyHash, typed: TypedExptim
         draft.write(digits, cx.now)?;
         Ok(draft)
     });
-    let Ok(draft) = filled else { return Some(Reply::Error(Error::Server("Out of memory allocating new item"))) };
+    let Ok(draft) = filled else { return Some(Reply::Error(Error::NO_MEMORY_TO_CREATE)) };
     let linked = cx.store.commit(draft, cx.now, |found, _| match found {
         Lookup::Found(_) => Decision::Refuse(()),
         Lookup::Absent(_) => Decision::Link(Marks::default()),

@@ -37,7 +37,7 @@ fn rewrite(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash) -> Reply<'stati
             Outcome::Replace(seen) => seen,
         };
         match replace(cx, delete, hash, &seen, &value) {
-            Err(_) => return Reply::Error(Error::Server("out of memory")),
+            Err(_) => return Reply::Error(Error::NO_MEMORY_TO_REWRITE),
             Ok(false) => {} // Changed meanwhile: look again.
             Ok(true) => {
                 if delete.clear {
@@ -60,7 +60,9 @@ fn examine(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, keep: Option<&m
             }
         };
         if delete.compare.is_some_and(|cas| cas != entry.cas()) {
-            cx.stats.count(Counter::DeleteMisses);
+            if delete.mismatch_is_miss {
+                cx.stats.count(Counter::DeleteMisses);
+            }
             return Outcome::Answer(Reply::Exists(Written::default()));
         }
         if let Some(value) = keep {

@@ -40,7 +40,7 @@ pub fn plain(cx: &Context<'_>, key: &[u8], spot: &Spot, reply: impl FnOnce(Plain
 }
 
 /// `get`, `gets`, `gat`, `gats`, `mg`: one key. [`After::Later`] when its value is large and may not be read now.
-pub(super) fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F) -> After
+pub fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F) -> After
 where
     F: FnOnce(Reply<'_>, Option<Value<'_>>),
 {

@@ -4,6 +4,7 @@
 //!   `md` share: replacing an item only if it is still the one that was read.
 //! - [`admin`]: one-line commands about the server; [`crawler`], [`lru`], [`slabs`], [`extstore`]: those with sub-commands.
 //! - [`stats`]: everything that `stats` prints; [`dump`]: `metadump` and `mgdump`, as cursors that `conn` drives.
+//! - [`auth`]: who may ask at all.
 //! - [`server`]: what all threads share; [`expiry`]: from an exptime as typed to a second.
 //!
 //! Replies to reads are spelled while the item is locked (the value is borrowed from it), so a `reply` closure must
@@ -11,6 +12,7 @@
 
 pub mod admin;
 pub mod arith;
+pub mod auth;
 pub mod crawler;
 pub mod delete;
 pub mod dump;

@@ -4,10 +4,11 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::auth::Credentials;
 use super::stats::Baseline;
 use crate::clock::{Clock, Now};
 use crate::settings::{LiveSettings, Settings};
-use crate::stats::{Prefixes, ProcessStats, ThreadStats};
+use crate::stats::{Prefixes, Process, ProcessStats, ThreadStats};
 use crate::sync::{Arc, AtomicBool, Mutex};
 
 /// One line group of `stats conns` (section 11.6).
@@ -33,6 +34,9 @@ pub trait ConnTable: Send + Sync {
     fn rows(&self, now: Now) -> Vec<ConnRow>;
 }
 
+/// See [`Server::refresh_certs`].
+pub type RefreshCerts = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// See the file's head.
 pub struct Server {
     /// What the operator asked for.
@@ -47,6 +51,8 @@ pub struct Server {
     pub process: ProcessStats,
     /// One block of counters for each worker.
     pub threads: Vec<Arc<ThreadStats>>,
+    /// Who may come in, where authentication is wanted.
+    pub credentials: Credentials,
     /// `stats detail`.
     pub prefixes: Prefixes,
     /// Where counters stood at the last `stats reset`.
@@ -55,11 +61,22 @@ pub struct Server {
     pub conns: OnceLock<Box<dyn ConnTable>>,
     /// CPU time of the process in user code and in the kernel; set by whoever may call the system.
     pub cpu_time: OnceLock<fn() -> (Duration, Duration)>,
+    /// Reads certificates and keys again (`refresh_certs`); set when TLS is on. Fails with the line that says why.
+    pub refresh_certs: OnceLock<RefreshCerts>,
     /// `lru_crawler crawl` asked for a sweep that has not been done yet; the background thread clears it.
     pub crawl_wanted: AtomicBool,
 }
 
 impl Server {
+    /// Reads certificates and keys again; those in use stay when that fails. `None` when TLS is off.
+    pub fn refresh_certs(&self) -> Option<Result<(), String>> {
+        let refreshed = self.refresh_certs.get()?();
+        if refreshed.is_ok() {
+            self.process.set(Process::SslRefreshTime, u64::from(self.clock.now().seconds));
+        }
+        Some(refreshed)
+    }
+
     /// A server at its start, with counters for each of `settings.num_threads` workers.
     #[must_use]
     pub fn new(settings: Settings, clock: Clock) -> Server {
@@ -67,17 +84,22 @@ impl Server {
         let prefixes = Prefixes::new(settings.prefix_delimiter, settings.detail_enabled);
         let threads = (0..settings.num_threads).map(|_| Arc::new(ThreadStats::new())).collect();
         let started_seconds = clock.now().seconds;
+        let process = ProcessStats::new();
+        // Certificates are read at the start.
+        process.set(Process::SslRefreshTime, u64::from(started_seconds));
         Server {
             settings,
             live,
             clock,
             started_seconds,
-            process: ProcessStats::new(),
+            process,
             threads,
+            credentials: Credentials::default(),
             prefixes,
             baseline: Mutex::new(Baseline::default()),
             conns: OnceLock::new(),
             cpu_time: OnceLock::new(),
+            refresh_certs: OnceLock::new(),
             crawl_wanted: AtomicBool::new(false),
         }
     }

@@ -12,7 +12,7 @@ use crate::protocol::reply::{Error, Reply};
 use crate::settings::MEMCACHED_VERSION;
 use crate::stats::process::ProcessFacts;
 use crate::stats::table::{Kind, ROWS, Row, When};
-use crate::stats::{ClassCounter, Sums};
+use crate::stats::{ClassCounter, Process, Sums};
 use crate::store::{ClassStats, Cursor, Store, Totals};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::lock;
@@ -125,7 +125,8 @@ fn applies(when: When, server: &Server) -> bool {
         When::PageMoves => server.settings.slab_reassign,
         When::Crawler => server.live.lru_crawler.load(Relaxed),
         When::Maintainer => server.settings.lru_maintainer,
-        When::Tls | When::TlsSessionCache => false,
+        When::Tls => server.settings.tls.enabled,
+        When::TlsSessionCache => server.settings.tls.enabled && server.settings.tls.session_cache,
     }
 }
 
@@ -141,6 +142,9 @@ fn elsewhere(name: &str, totals: &Totals, server: &Server, now: Now) -> u64 {
         "reserved_fds" => u64::from(server.settings.num_threads) * 5,
         "limit_maxbytes" => totals.limit_maxbytes,
         "threads" => u64::from(server.settings.num_threads),
+        "time_since_server_cert_refresh" => {
+            u64::from(now.seconds).saturating_sub(server.process.get(Process::SslRefreshTime))
+        }
         "hash_power_level" => totals.hash_power_level,
         "hash_bytes" => totals.hash_bytes,
         "hash_is_expanding" => totals.hash_is_expanding,

@@ -28,12 +28,12 @@ pub enum Payload<'a> {
 }
 
 /// The value did not end in CR LF.
-pub const BAD_CHUNK: Error = Error::Client("bad data chunk");
+pub const BAD_CHUNK: Error = Error::BAD_DATA_CHUNK;
 /// Memory ran out in the middle of a value.
 pub const NO_MEMORY_FOR_REST: Error = Error::Server("Out of memory during read");
 
 /// Takes memory for the value, or for its beginning when it is still `arriving`. Counts the attempt: `cmd_set`
-/// includes values that are not stored in the end.
+/// includes values that are not stored in the end (in the binary protocol, those that never arrive it does not).
 ///
 /// # Errors
 /// The line to answer with. The caller then has to skip the value. An old value is gone where keeping it would
@@ -57,7 +57,9 @@ pub fn begin(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, arriving: bool)
     };
     match reserved {
         Ok(draft) => {
-            cx.stats.count_class(ClassCounter::CmdSet, draft.class());
+            if !(arriving && store.counts_when_whole) {
+                cx.stats.count_class(ClassCounter::CmdSet, draft.class());
+            }
             Ok(draft)
         }
         Err(refused) => Err(refuse(cx, store, hash, refused)),
@@ -71,7 +73,7 @@ pub fn no_memory(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Error {
 
 #[cold]
 fn refuse(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, refused: Refused) -> Error {
-    if (store.mode == StoreMode::Set && store.compare.is_none()) || store.meta {
+    if store.refusal_removes {
         cx.store.lookup(store.key.bytes(), hash, cx.now, |found| {
             if let Lookup::Found(entry) = found {
                 entry.remove();
@@ -80,10 +82,10 @@ fn refuse(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, refused: Refused) 
     }
     if refused == Refused::TooLarge {
         cx.stats.count(Counter::StoreTooLarge);
-        Error::Server("object too large for cache")
+        Error::TOO_LARGE
     } else {
         cx.stats.count(Counter::StoreNoMemory);
-        Error::Server("out of memory storing object")
+        Error::NO_MEMORY_TO_STORE
     }
 }
 
@@ -109,6 +111,9 @@ pub(super) fn store(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, payload:
 
 /// Stores a value that has been received whole into `draft`.
 fn finish(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft) -> Reply<'static> {
+    if store.counts_when_whole {
+        cx.stats.count_class(ClassCounter::CmdSet, draft.class());
+    }
     if !joins(store.mode) {
         return link(cx, store, draft);
     }

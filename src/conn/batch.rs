@@ -111,7 +111,7 @@ impl Conn {
     }
 
     /// Begins to receive a value.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         command: &Command<'_>,
         line: &[u8],
@@ -156,7 +156,7 @@ impl Conn {
     }
 
     /// Runs a complete command. A step when the batch has to end here, or before it.
-    fn run(
+    pub(super) fn run(
         &mut self,
         command: &Command<'_>,
         payload: Payload<'_>,
@@ -203,7 +203,7 @@ impl Conn {
 
 impl Turn {
     /// Ends the batch where the output has reached its bound.
-    fn pause(&self, end: usize, out: &Output) -> Option<Step> {
+    pub(super) fn pause(&self, end: usize, out: &Output) -> Option<Step> {
         (out.len() >= self.output_max).then(|| Step::go_on(end))
     }
 }
@@ -259,9 +259,9 @@ fn read_in_vain(list: &KeyList<'_>, cx: &Context<'_>) {
     }
 }
 
-/// `stats detail` counts classic commands only (section 11.7).
-fn count_prefix(cx: &Context<'_>, command: &Command<'_>) {
-    if !matches!(command.spelling, Spelling::Text { .. }) {
+/// `stats detail` counts classic commands and their binary forms, not meta (section 11.7).
+pub(super) fn count_prefix(cx: &Context<'_>, command: &Command<'_>) {
+    if matches!(command.spelling, Spelling::Meta { .. }) {
         return;
     }
     match &command.request {
@@ -279,10 +279,14 @@ pub(super) fn answer(
     reply: &Reply<'_>,
     value: Option<Value<'_>>,
 ) {
-    if encode(out.bytes_mut(), spelling, key, reply) == Body::Value {
-        if let Some(value) = value {
-            out.push_value(value);
-        }
+    let body = encode(out.bytes_mut(), spelling, key, reply);
+    if body == Body::None {
+        return;
+    }
+    if let Some(value) = value {
+        out.push_value(value);
+    }
+    if body == Body::Value {
         out.bytes_mut().extend_from_slice(b"\r\n");
     }
 }

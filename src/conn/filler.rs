@@ -13,7 +13,7 @@ use crate::protocol::{Command, KeyList, ParseOptions, Parsed, Reading, Refused, 
 use crate::store::{KeyHash, Spot, Store};
 
 /// Requests parsed ahead: as many as cache misses are worth having in flight.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 /// One thing to do.
 pub(super) struct Slot<'a> {

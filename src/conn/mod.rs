@@ -6,11 +6,14 @@
 //! the replies are the same, with one exception of memcached's own: lines beyond [`LINE_MAX`] bytes (section 2.1).
 //!
 //! - [`batch`]: requests are parsed some ahead ([`filler`]), so that the memory they need is on its way when they are run.
+//! - [`frames`]: the same for the binary protocol; [`login`]: before authentication in the text protocol.
 //! - [`upload`]: a value that has not arrived whole goes straight into item memory.
 //! - [`output`]: what waits to be sent.
 
 mod batch;
 mod filler;
+mod frames;
+mod login;
 pub mod output;
 #[cfg(test)]
 pub mod testing;
@@ -21,10 +24,13 @@ mod upload;
 pub use batch::REPLY_MAX;
 pub use output::Output;
 
+use crate::commands::auth::Login;
 use crate::commands::{Context, Dump};
+use crate::protocol::binary::REQUEST_MAGIC;
 use crate::protocol::limits::LINE_MAX;
 use crate::protocol::reply::Error;
 use crate::protocol::{KeyList, Reading, encode, text};
+use crate::settings::{BindingProtocol, Settings};
 use crate::stats::Counter;
 use upload::Upload;
 
@@ -38,8 +44,23 @@ const REQUESTS_PER_R: usize = 8;
 /// Where a client stands in its conversation.
 pub struct Conn {
     phase: Phase,
+    dialect: Dialect,
+    login: Login,
     /// Second at which the value being received, or about to be, first had to wait for memory that clients may hold.
     waits_since: Option<u32>,
+}
+
+/// What is spoken (section 1.3). Once it is known it never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// Nothing has been said yet; what the listener allows.
+    Open(BindingProtocol),
+    /// Text and meta.
+    Text,
+    /// Text, before authentication (`-Y`).
+    Knocking,
+    /// Binary.
+    Binary,
 }
 
 /// What the next byte of the input belongs to.
@@ -100,6 +121,8 @@ struct Turn {
     requests: usize,
     /// Length of the output at which it ends.
     output_max: usize,
+    /// The input is all there will ever be: nothing that goes on by itself is begun.
+    datagram: bool,
 }
 
 /// What a phase did with the input. No `next`: go on at once in the phase that is now.
@@ -125,19 +148,42 @@ impl Default for Conn {
 }
 
 impl Conn {
-    /// A client that has said nothing yet.
+    /// A client that has said nothing yet, and may speak what it likes.
     #[must_use]
     pub const fn new() -> Conn {
-        Conn { phase: Phase::Command, waits_since: None }
+        Conn::speaking(BindingProtocol::Negotiating)
+    }
+
+    /// The same for a listener that speaks only this.
+    #[must_use]
+    pub const fn speaking(protocol: BindingProtocol) -> Conn {
+        let dialect = Dialect::Open(protocol);
+        Conn { phase: Phase::Command, dialect, login: Login::Out, waits_since: None }
+    }
+
+    /// Whether nothing but authentication is to be had (binary protocol).
+    fn is_locked(&self, cx: &Context<'_>) -> bool {
+        cx.server.settings.sasl && self.login != Login::In
     }
 
     /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
     /// [`LINE_MAX`] bytes when more has to be read.
     pub fn process(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
-        let mut turn = Turn {
+        let turn = Turn {
             requests: cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R,
             output_max: out.len() + OUTPUT_PER_TURN,
+            datagram: false,
         };
+        self.take_turn(turn, input, out, cx)
+    }
+
+    /// Runs one request at most, or a part of one whose answer reaches `output_max` bytes: for datagrams, where each answer travels by
+    /// itself. [`Next::Again`] when there is more.
+    pub fn process_one(&mut self, input: &[u8], out: &mut Output, output_max: usize, cx: &mut Context<'_>) -> Progress {
+        self.take_turn(Turn { requests: 1, output_max: out.len() + output_max, datagram: true }, input, out, cx)
+    }
+
+    fn take_turn(&mut self, mut turn: Turn, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
         let mut consumed = 0;
         loop {
             let step = self.step(&input[consumed..], out, cx, &mut turn);
@@ -151,6 +197,7 @@ impl Conn {
     fn step(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Step {
         match &mut self.phase {
             Phase::Closing => Step::stop(0, Next::Close),
+            Phase::Dump(_) if turn.datagram => Step::stop(0, Next::Again),
             Phase::Dump(dump) => {
                 let room = turn.output_max.saturating_sub(out.len());
                 let done = dump.step(cx, out.bytes_mut(), room);
@@ -160,12 +207,23 @@ impl Conn {
                 self.phase = Phase::Command;
                 Step::go_on(0)
             }
+            Phase::Upload(upload) if upload.is_whole() => self.receive(input, out, cx),
             _ if input.is_empty() => Step::stop(0, Next::Read),
             Phase::Command | Phase::Keys { .. } if turn.is_used_up(out) => {
-                cx.stats.count(Counter::ConnYields);
+                if !turn.datagram {
+                    cx.stats.count(Counter::ConnYields);
+                }
                 Step::stop(0, Next::Again)
             }
-            Phase::Command | Phase::Keys { .. } => batch::run(self, input, out, cx, turn),
+            Phase::Command | Phase::Keys { .. } => match self.dialect {
+                Dialect::Text => batch::run(self, input, out, cx, turn),
+                Dialect::Binary => frames::run(self, input, out, cx, turn),
+                Dialect::Knocking => self.knock(input, out, cx, turn),
+                Dialect::Open(protocol) => {
+                    self.dialect = meet(protocol, input, &cx.server.settings);
+                    Step::go_on(0)
+                }
+            },
             Phase::Upload(_) => self.receive(input, out, cx),
             Phase::Swallow(left) => {
                 let skipped = input.len().min(*left);
@@ -214,6 +272,18 @@ impl Conn {
         matches!(self.phase, Phase::Upload(_))
     }
 
+    /// Whether the keys of a `get` line are being answered, of which some are still to come.
+    #[must_use]
+    pub const fn reads_keys(&self) -> bool {
+        matches!(self.phase, Phase::Keys { .. })
+    }
+
+    /// Whether it writes a dump.
+    #[must_use]
+    pub const fn dumps(&self) -> bool {
+        matches!(self.phase, Phase::Dump(_))
+    }
+
     /// What the client is being waited for, by the names of `stats conns`.
     #[must_use]
     pub const fn state_name(&self) -> &'static str {
@@ -225,6 +295,18 @@ impl Conn {
             Phase::Dump(_) => "conn_mwrite",
             Phase::Closing => "conn_closing",
         }
+    }
+}
+
+/// The first bytes have come: which dialect they are in. Where authentication is wanted, none is spoken but the one that has it,
+/// whatever the listener says.
+fn meet(protocol: BindingProtocol, input: &[u8], settings: &Settings) -> Dialect {
+    match protocol {
+        _ if settings.auth_file.is_some() => Dialect::Knocking,
+        _ if settings.sasl => Dialect::Binary,
+        BindingProtocol::Binary => Dialect::Binary,
+        BindingProtocol::Negotiating if input.first() == Some(&REQUEST_MAGIC) => Dialect::Binary,
+        BindingProtocol::Negotiating | BindingProtocol::Ascii => Dialect::Text,
     }
 }
 

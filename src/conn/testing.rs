@@ -7,6 +7,7 @@ use std::io::IoSlice;
 
 use super::{Conn, Next, Output};
 use crate::clock::{Clock, Now};
+use crate::commands::auth::Credential;
 use crate::commands::{Context, Server};
 use crate::settings::Settings;
 use crate::stats::ThreadStats;
@@ -61,7 +62,8 @@ impl Talk {
         Talk::with(Settings::default())
     }
 
-    /// Given settings; those of the store are [`config`]'s but for the item size limit.
+    /// Given settings; those of the store are [`config`]'s but for the item size limit. With authentication, `ann` comes in by
+    /// `secret`.
     ///
     /// # Panics
     /// When there is no memory for the store.
@@ -73,6 +75,9 @@ impl Talk {
         config.evict = settings.evictions;
         let store = Store::open(&config).expect("64 MiB of memory");
         let server = Server::new(settings, Clock::start());
+        if server.settings.protocol_of_authentication().is_some() {
+            server.credentials.replace(Credential::new(b"ann", b"secret").into_iter().collect());
+        }
         let stats = Arc::clone(&server.threads[0]);
         let now = server.clock.now();
         Talk {
@@ -90,8 +95,20 @@ impl Talk {
 
     /// Sends `input` in one piece and returns what comes back.
     pub fn say(&mut self, input: impl AsRef<[u8]>) -> String {
+        text(&self.exchange(input))
+    }
+
+    /// The same where what comes back is no text.
+    pub fn exchange(&mut self, input: impl AsRef<[u8]>) -> Vec<u8> {
         self.feed(input.as_ref());
-        text(&std::mem::take(&mut self.received))
+        std::mem::take(&mut self.received)
+    }
+
+    /// Another client of the same server.
+    pub fn reconnect(&mut self) {
+        self.conn = Conn::new();
+        self.unread.clear();
+        self.ended = None;
     }
 
     /// Lets `seconds` pass.
@@ -159,6 +176,14 @@ fn text(bytes: &[u8]) -> String {
 /// # Panics
 /// When a cut changes the answer; the message says where it was.
 pub fn however_cut(settings: &Settings, conversation: &[u8]) -> String {
+    text(&however_cut_bytes(settings, conversation))
+}
+
+/// The same where what comes back is no text.
+///
+/// # Panics
+/// Like [`however_cut`].
+pub fn however_cut_bytes(settings: &Settings, conversation: &[u8]) -> Vec<u8> {
     let hold = |cuts: &[usize]| {
         let mut talk = Talk::with(settings.clone());
         let mut start = 0;
@@ -167,14 +192,17 @@ pub fn however_cut(settings: &Settings, conversation: &[u8]) -> String {
             start = cut;
         }
         talk.feed(&conversation[start..]);
-        text(&talk.received)
+        talk.received
     };
     let whole = hold(&[]);
     let every: Vec<usize> = (1..conversation.len()).collect();
-    assert_eq!(hold(&every), whole, "byte by byte");
+    let same = |cuts: &[usize], which: &str| {
+        assert_eq!(hold(cuts).escape_ascii().to_string(), whole.escape_ascii().to_string(), "{which}");
+    };
+    same(&every, "byte by byte");
     // At most a few hundred cuts: each takes a server of its own.
     for &cut in every.iter().step_by(every.len() / 100 + 1) {
-        assert_eq!(hold(&[cut]), whole, "cut at {cut}");
+        same(&[cut], &format!("cut at {cut}"));
     }
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for seed in 0..20 {
@@ -188,7 +216,7 @@ pub fn however_cut(settings: &Settings, conversation: &[u8]) -> String {
                 random.is_multiple_of(9)
             })
             .collect();
-        assert_eq!(hold(&cuts), whole, "random cuts, round {seed}: {cuts:?}");
+        same(&cuts, &format!("random cuts, round {seed}: {cuts:?}"));
     }
     whole
 }

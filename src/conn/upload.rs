@@ -5,6 +5,7 @@ use super::{Conn, Next, Phase, Step, batch};
 use crate::clock::Now;
 use crate::commands::store::{self, BAD_CHUNK, NO_MEMORY_FOR_REST};
 use crate::commands::{self, Context, Payload};
+use crate::protocol::binary::{self, Access, Frame};
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::{Command, ParseOptions, Parsed, Request, Scratch, Spelling, limits, parse};
 use crate::store::{Draft, KeyHash, Refused};
@@ -14,6 +15,8 @@ pub(super) struct Upload {
     /// The command line, without its LF. It is parsed again when the value is there, which is cheaper than keeping
     /// everything it said.
     line: Box<[u8]>,
+    /// It is a frame's header, extras and key instead, and no CR LF follows the value.
+    binary: bool,
     hash: KeyHash,
     draft: Draft,
 }
@@ -26,8 +29,10 @@ const PATIENCE_SECONDS: u32 = 4;
 /// At least this much, or the whole value, must be free for clients to hold before a value that arrives in pieces is begun.
 const BEGIN_BYTES: usize = 16 * 1024;
 
-/// CR LF behind the value.
-const TERMINATOR: usize = 2;
+/// Bytes behind the value: CR LF, but not in the binary protocol.
+const fn terminator_len(binary: bool) -> usize {
+    if binary { 0 } else { 2 }
+}
 
 impl Conn {
     /// Whether it makes no sense to read now: the value being received needs memory that clients may not have. Ask again a little later.
@@ -49,6 +54,12 @@ impl Conn {
             Phase::Upload(upload) if upload.draft.remaining() > 0 => upload.draft.spare(cx.now).ok(),
             _ => None,
         }
+    }
+
+    /// Whether the value has arrived and only has to be stored: [`Conn::process`] has something to do even without more input.
+    #[must_use]
+    pub fn has_whole_value(&self) -> bool {
+        matches!(&self.phase, Phase::Upload(upload) if upload.is_whole())
     }
 
     /// Whether the place that [`Conn::upload`] gives ends with the value: what is read beyond it belongs to the conversation.
@@ -81,12 +92,13 @@ impl Conn {
         if !room && self.is_patient(cx.now) {
             return false;
         }
+        let binary = matches!(command.spelling, Spelling::Binary { .. });
         let begun = if room { store::begin(cx, request, hash, true) } else { Err(store::no_memory(cx, request, hash)) };
         match begun {
-            Ok(draft) => self.phase = Phase::Upload(Box::new(Upload { line: line.into(), hash, draft })),
+            Ok(draft) => self.phase = Phase::Upload(Box::new(Upload { line: line.into(), binary, hash, draft })),
             Err(error) => {
                 refuse(out, &command.spelling, error);
-                self.phase = Phase::Swallow(request.value_len + TERMINATOR);
+                self.phase = Phase::Swallow(request.value_len + terminator_len(binary));
                 self.waits_since = None;
             }
         }
@@ -97,39 +109,42 @@ impl Conn {
     pub(super) fn receive(&mut self, input: &[u8], out: &mut Output, cx: &Context<'_>) -> Step {
         let Phase::Upload(upload) = &mut self.phase else { return Step::go_on(0) };
         let wanted = upload.draft.remaining();
+        let terminator_len = terminator_len(upload.binary);
         let (value, behind) = input.split_at(wanted.min(input.len()));
         if let Err(refused) = upload.draft.write(value, cx.now) {
             let written = wanted - upload.draft.remaining();
             if refused == Refused::Later && self.is_patient(cx.now) {
                 return Step::stop(written, Next::Later);
             }
-            if let Phase::Upload(upload) = std::mem::replace(&mut self.phase, Phase::Swallow(wanted + TERMINATOR)) {
+            if let Phase::Upload(upload) = std::mem::replace(&mut self.phase, Phase::Swallow(wanted + terminator_len)) {
                 upload.answer_refusal(out, NO_MEMORY_FOR_REST);
             }
             self.waits_since = None;
             return Step::go_on(0);
         }
-        if value.len() < wanted || behind.len() < TERMINATOR {
+        if value.len() < wanted || behind.len() < terminator_len {
             return Step::stop(value.len(), Next::Read);
         }
         self.waits_since = None;
         let Phase::Upload(upload) = std::mem::replace(&mut self.phase, Phase::Command) else { return Step::go_on(0) };
-        if behind.starts_with(b"\r\n") {
+        if upload.binary || behind.starts_with(b"\r\n") {
             upload.finish(out, cx);
         } else {
             upload.answer_refusal(out, BAD_CHUNK);
         }
-        Step::go_on(value.len() + TERMINATOR)
+        Step::go_on(value.len() + terminator_len)
     }
 }
 
 impl Upload {
+    /// Nothing more belongs to it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.binary && self.draft.remaining() == 0
+    }
+
     fn finish(self, out: &mut Output, cx: &Context<'_>) {
         let mut scratch = [0; limits::DECODED_KEY_MAX];
-        let Parsed::Command(command) = parse(&self.line, &mut Scratch::new(&mut scratch), ParseOptions::default())
-        else {
-            return;
-        };
+        let Some(command) = command(&self.line, self.binary, &mut scratch) else { return };
         let payload = Payload::Uploaded(self.draft);
         let key = command.request.key();
         let _next = commands::run(cx, &command.request, self.hash, payload, |reply, value| {
@@ -139,9 +154,23 @@ impl Upload {
 
     fn answer_refusal(&self, out: &mut Output, error: Error) {
         let mut scratch = [0; limits::DECODED_KEY_MAX];
-        if let Parsed::Command(command) = parse(&self.line, &mut Scratch::new(&mut scratch), ParseOptions::default()) {
+        if let Some(command) = command(&self.line, self.binary, &mut scratch) {
             refuse(out, &command.spelling, error);
         }
+    }
+}
+
+/// What the line, or the frame, asked. It was parsed before, so there always is something.
+fn command<'a>(line: &'a [u8], binary: bool, scratch: &'a mut [u8]) -> Option<Command<'a>> {
+    if binary {
+        return match binary::parse(line, Access::default()).frame {
+            Frame::Command(command) => Some(command),
+            _ => None,
+        };
+    }
+    match parse(line, &mut Scratch::new(scratch), ParseOptions::default()) {
+        Parsed::Command(command) => Some(command),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@
 //! close; nothing here ever spins.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
@@ -17,6 +17,7 @@ use super::knock::Knock;
 use super::listener::{ListenSocket, Listener};
 use super::roster::{Roster, WAKE};
 use super::stream::Stream;
+use crate::settings::BindingProtocol;
 use crate::stats::Process;
 use crate::sync::Arc;
 
@@ -85,15 +86,19 @@ impl Acceptor {
             match &mut listener.socket {
                 ListenSocket::Tcp(socket) => registry.register(socket, token, Interest::READABLE)?,
                 ListenSocket::Unix(socket) => registry.register(socket, token, Interest::READABLE)?,
+                ListenSocket::Udp(_) => {}
             }
-            log::debug!("<{} server listening ({})", listener.fd(), listener.protocol().name());
+            let what = if matches!(listener.socket, ListenSocket::Udp(_)) { "udp" } else { listener.protocol().name() };
+            log::debug!("<{} server listening ({what})", listener.fd());
             doors.push(Door { listener, ready: true });
         }
-        // memcached keeps a connection record for each listener and counts all but one as connections (section 11.1).
+        // memcached keeps a connection record for each listener, of UDP one for each worker, and counts all but one as connections
+        // (section 11.1).
         let process = &shared.server.process;
-        process.add(Process::CurrConnections, doors.len().saturating_sub(1) as u64);
-        process.add(Process::TotalConnections, doors.len() as u64);
-        process.add(Process::ConnectionStructures, doors.len() as u64);
+        let records: usize = doors.iter().map(|door| if door.is_udp() { rosters.len() } else { 1 }).sum();
+        process.add(Process::CurrConnections, records.saturating_sub(1) as u64);
+        process.add(Process::TotalConnections, records as u64);
+        process.add(Process::ConnectionStructures, records as u64);
         let settings = &shared.server.settings;
         let (limit, fast) = (settings.maxconns as usize, settings.maxconns_fast);
         let spare = open_spare();
@@ -161,7 +166,7 @@ impl Acceptor {
         }
         match self.doors[number].accept() {
             Ok(stream) if load >= self.limit => self.refuse(stream),
-            Ok(stream) => self.place(stream, load),
+            Ok(stream) => self.place(stream, self.doors[number].listener.protocol(), load),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EMFILE | libc::ENFILE) => return self.accept_with_spare(number),
                 Some(libc::ENOMEM | libc::ENOBUFS) => {
@@ -177,7 +182,7 @@ impl Acceptor {
     }
 
     /// Gives a client to the worker with the fewest.
-    fn place(&mut self, stream: Stream, load: usize) {
+    fn place(&mut self, stream: Stream, protocol: BindingProtocol, load: usize) {
         let count = self.rosters.len();
         let after = (0..count).map(|step| (self.turn + step) % count);
         let Some(chosen) = after.min_by_key(|&number| self.rosters[number].load()) else { return };
@@ -188,7 +193,7 @@ impl Acceptor {
         process.add(Process::CurrConnections, 1);
         process.add(Process::TotalConnections, 1);
         log::debug!("<{} new client connection", stream.fd());
-        if let Err(error) = self.rosters[chosen].enter(stream, self.shared.server.clock.now()) {
+        if let Err(error) = self.rosters[chosen].enter(stream, protocol, self.shared.server.clock.now()) {
             log::error!("a new client cannot be watched: {error}");
             process.sub(Process::CurrConnections, 1);
         }
@@ -200,7 +205,7 @@ impl Acceptor {
 
     /// Tells a client that there are too many. Its socket is new, so the line fits; if it does not, it is closed all the same.
     fn refuse(&self, mut stream: Stream) {
-        let _ = stream.write(&[IoSlice::new(REFUSAL)]);
+        let _ = stream.refuse(REFUSAL);
         self.shared.server.process.add(Process::RejectedConnections, 1);
     }
 
@@ -255,10 +260,16 @@ impl Acceptor {
 }
 
 impl Door {
+    /// One at which nobody is to be accepted.
+    fn is_udp(&self) -> bool {
+        matches!(self.listener.socket, ListenSocket::Udp(_))
+    }
+
     fn accept(&self) -> io::Result<Stream> {
         match &self.listener.socket {
-            ListenSocket::Tcp(socket) => socket.accept().map(|(stream, _)| Stream::Tcp(stream)),
+            ListenSocket::Tcp(socket) => socket.accept().map(|(stream, _)| self.listener.encipher(stream)),
             ListenSocket::Unix(socket) => socket.accept().map(|(stream, _)| Stream::Unix(stream)),
+            ListenSocket::Udp(_) => Err(ErrorKind::WouldBlock.into()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! over is kept by the client itself, in [`Held`]: the beginning of a request, and replies that the socket did not take.
 //! While replies wait, nothing is read or run, so one turn's worth is the most that a client ever holds.
 
-use std::io::{ErrorKind, IoSlice, IoSliceMut};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::RawFd;
 
 use mio::{Registry, Token};
@@ -12,6 +12,7 @@ use mio::{Registry, Token};
 use super::budget::{Budget, CLIENT_BYTES_MAX};
 use super::roster::{Pulse, State};
 use super::stream::Stream;
+use super::tls::{self, Scratch, TlsRead, TlsStream};
 use crate::commands::Context;
 use crate::conn::{Conn, Next, OUTPUT_PER_TURN, Output, REPLY_MAX};
 use crate::stats::{Counter, ThreadStats};
@@ -22,6 +23,9 @@ const READ_BYTES: usize = 64 << 10;
 
 /// The same while clients hold as much of item memory as they may.
 const READ_TIGHT_BYTES: usize = 16 << 10;
+
+/// TLS needs room for a record beside the beginning of one.
+const READ_TIGHT_TLS_BYTES: usize = 2 * tls::RECORD_BYTES_MAX;
 
 /// Room in front of them for the beginning of a request that came earlier: a line (2048 bytes), or the credentials of an
 /// authentication (16 KiB).
@@ -41,9 +45,13 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The worker's own output buffer, grown by one long reply, is cut back to this.
 const OUTPUT_KEPT: usize = 512 << 10;
 
+/// What TLS adds: the beginning of a record, and one write enciphered.
+const TLS_BYTES: usize = tls::RECORD_BYTES_MAX + PIECE_BYTES + PIECE_BYTES / 16 + tls::HANDSHAKE_BYTES;
+
 // With a reply that goes on past the end of the turn (a value below the size that is pinned).
 const _: () = assert!(
-    PARTIAL_BYTES + READ_BYTES + SEND_BYTES + OUTPUT_PER_TURN + REPLY_MAX + size_of::<Held>() <= CLIENT_BYTES_MAX,
+    PARTIAL_BYTES + READ_BYTES + SEND_BYTES + OUTPUT_PER_TURN + REPLY_MAX + size_of::<Held>() + TLS_BYTES
+        <= CLIENT_BYTES_MAX,
     "what a turn may leave behind"
 );
 
@@ -51,11 +59,20 @@ const _: () = assert!(
 pub(super) struct Buffers {
     input: Box<[u8]>,
     output: Output,
+    tls: Scratch,
 }
 
 impl Buffers {
     pub(super) fn new() -> Buffers {
-        Buffers { input: vec![0; PARTIAL_BYTES + READ_BYTES].into_boxed_slice(), output: Output::new() }
+        let input = vec![0; PARTIAL_BYTES + READ_BYTES].into_boxed_slice();
+        Buffers { input, output: Output::new(), tls: Scratch::default() }
+    }
+}
+
+impl Buffers {
+    /// The parts that datagrams need.
+    pub(super) fn for_datagrams(&mut self) -> (&mut [u8], &mut Output) {
+        (&mut self.input, &mut self.output)
     }
 }
 
@@ -158,6 +175,11 @@ impl Client {
         self.stream.fd()
     }
 
+    /// Whether its TLS handshake is not complete.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.stream.is_handshaking()
+    }
+
     pub(super) fn pulse(&self) -> &Pulse {
         &self.pulse
     }
@@ -195,20 +217,25 @@ impl Client {
             _ => false,
         };
         self.pulse.set_state(match after {
+            _ if self.stream.is_handshaking() => State::Handshake,
             After::Blocked => State::Mwrite,
             _ => State::of(&self.conn),
         });
         after
     }
 
-    /// Gives its memory back to the budget, before it is dropped.
-    pub(super) fn release(&mut self, budget: &Budget) {
+    /// Says goodbye where that is due, and gives its memory back to the budget, before it is dropped.
+    pub(super) fn release(&mut self, buffers: &mut Buffers, budget: &Budget) {
+        if let Some(stream) = self.stream.tls_mut() {
+            stream.say_goodbye(&mut buffers.tls);
+        }
         self.held = None;
-        self.charge(budget);
+        budget.change(self.charged, 0);
+        self.charged = 0;
     }
 
     /// Asks the worker's poll to tell when the socket can take more, if it does not yet.
-    pub(super) fn watch_writable(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
+    pub(super) fn watch_writable(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         if !self.watching {
             self.stream.watch_writable(registry, token)?;
             self.watching = true;
@@ -217,7 +244,7 @@ impl Client {
     }
 
     /// Takes that back where it costs something.
-    pub(super) fn unwatch_writable(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
+    pub(super) fn unwatch_writable(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         if self.watching && self.stream.unwatch_writable(registry, token)? {
             self.watching = false;
         }
@@ -231,7 +258,7 @@ impl Client {
         budget: &Budget,
         alone: &mut dyn FnMut() -> bool,
     ) -> After {
-        match self.send_held(cx, alone) {
+        match self.send_held(&mut buffers.tls, cx, alone) {
             Sent::All => {}
             Sent::Paused => return After::Again,
             Sent::Blocked => return After::Blocked,
@@ -251,6 +278,8 @@ impl Client {
             if self.again { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
         match received {
             Received::Ran(next) => self.answer(next, buffers, cx.stats, alone),
+            Received::Nothing if self.stream.tls().is_some_and(TlsStream::has_unsent) => After::Blocked,
+            Received::Nothing if self.readable => After::Again,
             Received::Nothing => After::Rest,
             Received::Ended => After::Close,
         }
@@ -278,27 +307,33 @@ impl Client {
 
     /// Reads once and runs what that completes.
     fn receive(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, alone: &mut dyn FnMut() -> bool) -> Received {
-        let (before, fresh) = buffers.input.split_at_mut(PARTIAL_BYTES);
+        let Buffers { input, output, tls } = buffers;
+        let (before, fresh) = input.split_at_mut(PARTIAL_BYTES);
         // Where clients have to wait for item memory, what was read is kept meanwhile: that should not be much.
-        let fresh = if cx.store.may_begin(READ_BYTES) { fresh } else { &mut fresh[..READ_TIGHT_BYTES] };
-        // What lies behind the place would be more of the value, which belongs into item memory too.
-        let last = self.conn.upload(cx).is_some() && self.conn.uploads_last();
-        let (into_item, beyond, drained) = match self.conn.upload(cx) {
-            // The value's bytes go where they will stay; what follows it comes with the same call.
-            Some(place) => {
-                let room = place.len().min(PIECE_BYTES);
-                let behind = if last && room == place.len() { fresh.len() } else { 0 };
-                let asked = room + behind;
-                let slices = &mut [IoSliceMut::new(&mut place[..room]), IoSliceMut::new(&mut fresh[..behind])];
-                match self.stream.read_vectored(slices) {
-                    Ok(n) => (n.min(room), n.saturating_sub(room), n < asked),
-                    Err(error) => return self.not_read(error.kind()),
+        let tight = !cx.store.may_begin(READ_BYTES);
+        let (into_item, beyond, drained) = if let Some(stream) = self.stream.tls_mut() {
+            let fresh = if tight { &mut fresh[..READ_TIGHT_TLS_BYTES] } else { fresh };
+            let handshaking = stream.is_handshaking();
+            match stream.read(fresh, tls, &cx.server.process) {
+                Ok(TlsRead { ended: true, .. }) => return Received::Ended,
+                Ok(TlsRead { plain, drained, .. }) => {
+                    if handshaking && !stream.is_handshaking() {
+                        self.pulse.progress(cx.now);
+                    }
+                    if plain == 0 {
+                        self.readable = !drained || self.read_closed;
+                        return Received::Nothing;
+                    }
+                    (0, plain, drained)
                 }
-            }
-            None => match self.stream.read(fresh) {
-                Ok(n) => (0, n, n < fresh.len()),
                 Err(error) => return self.not_read(error.kind()),
-            },
+            }
+        } else {
+            let fresh = if tight { &mut fresh[..READ_TIGHT_BYTES] } else { fresh };
+            match self.read_plain(fresh, cx) {
+                Ok(read) => read,
+                Err(error) => return self.not_read(error.kind()),
+            }
         };
         if into_item + beyond == 0 {
             // Everything complete has been run and answered: a half-closed client is served before it gets here.
@@ -321,16 +356,33 @@ impl Client {
             return Received::Ended;
         };
         before[from..].copy_from_slice(partial);
-        let input = &buffers.input[from..PARTIAL_BYTES + beyond];
-        if input.is_empty() {
+        let input = &input[from..PARTIAL_BYTES + beyond];
+        if input.is_empty() && !self.conn.has_whole_value() {
             return Received::Ran(Next::Read);
         }
-        let (run, next) = run(&mut self.conn, input, &mut buffers.output, cx, alone);
+        let (run, next) = run(&mut self.conn, input, output, cx, alone);
         if run > 0 {
             self.pulse.progress(cx.now);
         }
         self.keep(&input[run..]);
         Received::Ran(next)
+    }
+
+    /// Reads from a socket without TLS: how many bytes went into the item being received, how many into `fresh`, and whether
+    /// the socket has no more.
+    fn read_plain(&mut self, fresh: &mut [u8], cx: &mut Context<'_>) -> io::Result<(usize, usize, bool)> {
+        // What lies behind the place would be more of the value, which belongs into item memory too.
+        let last = self.conn.upload(cx).is_some() && self.conn.uploads_last();
+        let Some(place) = self.conn.upload(cx) else {
+            let n = self.stream.read(fresh)?;
+            return Ok((0, n, n < fresh.len()));
+        };
+        // The value's bytes go where they will stay; what follows it comes with the same call.
+        let room = place.len().min(PIECE_BYTES);
+        let behind = if last && room == place.len() { fresh.len() } else { 0 };
+        let slices = &mut [IoSliceMut::new(&mut place[..room]), IoSliceMut::new(&mut fresh[..behind])];
+        let n = self.stream.read_vectored(slices)?;
+        Ok((n.min(room), n.saturating_sub(room), n < room + behind))
     }
 
     fn not_read(&mut self, kind: ErrorKind) -> Received {
@@ -359,7 +411,7 @@ impl Client {
         stats: &ThreadStats,
         alone: &mut dyn FnMut() -> bool,
     ) -> After {
-        let sent = send(&mut self.stream, &mut buffers.output, stats, alone);
+        let sent = send(&mut self.stream, &mut buffers.output, &mut buffers.tls, stats, alone);
         match sent {
             Sent::All => {}
             Sent::Blocked | Sent::Paused => {
@@ -395,13 +447,23 @@ impl Client {
     }
 
     /// Sends replies that an earlier turn could not.
-    fn send_held(&mut self, cx: &Context<'_>, alone: &mut dyn FnMut() -> bool) -> Sent {
+    fn send_held(&mut self, scratch: &mut Scratch, cx: &Context<'_>, alone: &mut dyn FnMut() -> bool) -> Sent {
+        if let Some(stream) = self.stream.tls_mut()
+            && stream.has_unsent()
+        {
+            match stream.flush() {
+                Ok(true) if !stream.is_handshaking() => self.pulse.progress(cx.now),
+                Ok(true) => {}
+                Ok(false) => return Sent::Blocked,
+                Err(_) => return Sent::Failed,
+            }
+        }
         let Some(held) = &mut self.held else { return Sent::All };
         let before = held.output.len();
         if before == 0 {
             return Sent::All;
         }
-        let sent = send(&mut self.stream, &mut held.output, cx.stats, alone);
+        let sent = send(&mut self.stream, &mut held.output, scratch, cx.stats, alone);
         if held.output.len() < before {
             self.pulse.progress(cx.now);
         }
@@ -413,14 +475,12 @@ impl Client {
 
     /// Brings the budget up to date and lets go of what is not needed any more.
     fn charge(&mut self, budget: &Budget) {
-        let bytes = match &self.held {
-            None => 0,
-            Some(held) if held.input.is_empty() && held.output.is_empty() => {
-                self.held = None;
-                0
-            }
-            Some(held) => held.input.capacity() + held.output.buffered() + size_of::<Held>(),
-        };
+        if self.held.as_ref().is_some_and(|held| held.input.is_empty() && held.output.is_empty()) {
+            self.held = None;
+        }
+        let held = self.held.as_ref();
+        let held = held.map_or(0, |held| held.input.capacity() + held.output.buffered() + size_of::<Held>());
+        let bytes = held + self.stream.tls().map_or(0, TlsStream::held_bytes);
         budget.change(self.charged, bytes);
         self.charged = bytes;
     }
@@ -449,20 +509,26 @@ fn run(
 }
 
 /// Writes until all has gone, the socket takes no more, or others wait. A short write says as much as EAGAIN would.
-fn send(stream: &mut Stream, output: &mut Output, stats: &ThreadStats, alone: &mut dyn FnMut() -> bool) -> Sent {
+fn send(
+    stream: &mut Stream,
+    output: &mut Output,
+    scratch: &mut Scratch,
+    stats: &ThreadStats,
+    alone: &mut dyn FnMut() -> bool,
+) -> Sent {
     while !output.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = output.slices(&mut slices, PIECE_BYTES);
         let slices = &slices[..count];
         let asked: usize = slices.iter().map(|slice| slice.len()).sum();
-        let written = match stream.write(slices) {
+        let written = match stream.write(slices, scratch) {
             Ok(n) => n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::Blocked,
             Err(_) => return Sent::Failed,
         };
         stats.add(Counter::BytesWritten, written as u64);
         output.advance(written);
-        if written < asked {
+        if written < asked || stream.tls().is_some_and(TlsStream::has_unsent) {
             return Sent::Blocked;
         }
         if asked >= PIECE_BYTES && !output.is_empty() && !alone() {

@@ -7,24 +7,28 @@ use std::os::unix::net::UnixListener;
 
 use socket2::{Domain, Socket, Type};
 
+use super::certificates::{ClientCert, Tls};
 use super::listener::{ListenError, Listener};
 use crate::settings::BindingProtocol;
+use crate::sync::Arc;
 use crate::sys::reason;
 
-/// Takes over listening sockets, TCP or unix. Their backlog is whoever made them's affair.
+/// Takes over listening sockets, TCP (with `tls` where that is on) or unix. Their backlog is whoever made them's affair.
 ///
 /// # Errors
 /// When one is something else: a datagram socket, a connection, no socket at all.
 pub fn listen_inherited(
     sockets: impl IntoIterator<Item = OwnedFd>,
     protocol: BindingProtocol,
+    tls: Option<&Arc<Tls>>,
 ) -> Result<Vec<Listener>, ListenError> {
-    let take =
-        |(number, socket): (usize, OwnedFd)| take(socket, protocol).map_err(|why| ListenError::inherited(number, &why));
+    let take = |(number, socket): (usize, OwnedFd)| {
+        take(socket, protocol, tls).map_err(|why| ListenError::inherited(number, &why))
+    };
     sockets.into_iter().enumerate().map(take).collect()
 }
 
-fn take(socket: OwnedFd, protocol: BindingProtocol) -> Result<Listener, String> {
+fn take(socket: OwnedFd, protocol: BindingProtocol, tls: Option<&Arc<Tls>>) -> Result<Listener, String> {
     let socket = Socket::from(socket);
     let say = |error: std::io::Error| reason(&error);
     if socket.r#type().map_err(say)? != Type::STREAM || !socket.is_listener().map_err(say)? {
@@ -34,7 +38,11 @@ fn take(socket: OwnedFd, protocol: BindingProtocol) -> Result<Listener, String> 
     if family == Domain::UNIX {
         Listener::from_unix(UnixListener::from(socket), protocol).map_err(say)
     } else if family == Domain::IPV4 || family == Domain::IPV6 {
-        Listener::from_tcp(TcpListener::from(socket), protocol).map_err(say)
+        let listener = Listener::from_tcp(TcpListener::from(socket), protocol).map_err(say)?;
+        Ok(match tls {
+            Some(tls) => listener.with_tls(Arc::clone(tls), ClientCert::AsConfigured),
+            None => listener,
+        })
     } else {
         Err("it is neither TCP nor a unix socket".to_owned())
     }
@@ -47,7 +55,7 @@ mod tests {
     use std::net::{Ipv4Addr, UdpSocket};
 
     fn inherit(sockets: Vec<OwnedFd>) -> Result<Vec<Address>, String> {
-        let listeners = listen_inherited(sockets, BindingProtocol::Negotiating);
+        let listeners = listen_inherited(sockets, BindingProtocol::Negotiating, None);
         let listeners = listeners.map_err(|error| error.to_string())?;
         Ok(listeners.iter().map(|listener| listener.address().clone()).collect())
     }

@@ -14,8 +14,12 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::certificates::{ClientCert, Tls};
 use super::roster::spell;
+use super::stream::Stream;
+use super::tls::TlsStream;
 use crate::settings::BindingProtocol;
+use crate::sync::Arc;
 use crate::sys::reason;
 
 /// What `-p`, `-l`, `-b`, `-B` and `sock_cookie_id` say about TCP.
@@ -29,8 +33,22 @@ pub struct TcpOptions<'a> {
     pub backlog: i32,
     /// `-B`: what is spoken where an element has no `proto[...]`.
     pub protocol: BindingProtocol,
+    /// What may be spoken at all, because clients have to authenticate themselves in it.
+    pub only: Option<BindingProtocol>,
     /// `SO_MARK`, 0 for none.
     pub mark: u32,
+    /// `-Z`.
+    pub tls: Option<&'a Arc<Tls>>,
+}
+
+impl TcpOptions<'_> {
+    /// The option to blame when there is no listener, in memcached's words.
+    pub(super) fn place(&self, transport: &str) -> String {
+        match self.interfaces {
+            None => format!("{transport} port {}", self.port),
+            Some(list) => format!("one of interface(s) {list}"),
+        }
+    }
 }
 
 /// A socket that waits for clients.
@@ -39,6 +57,7 @@ pub struct Listener {
     pub(super) socket: ListenSocket,
     protocol: BindingProtocol,
     address: Address,
+    tls: Option<(Arc<Tls>, ClientCert)>,
 }
 
 /// The socket itself, by family.
@@ -46,6 +65,8 @@ pub struct Listener {
 pub(super) enum ListenSocket {
     Tcp(mio::net::TcpListener),
     Unix(mio::net::UnixListener),
+    /// Never accepts; the workers read from copies of it.
+    Udp(mio::net::UdpSocket),
 }
 
 /// What a listener is bound to.
@@ -55,6 +76,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A unix socket's path.
     Unix(PathBuf),
+    /// UDP, with the port it really got.
+    Udp(SocketAddr),
 }
 
 impl Listener {
@@ -70,19 +93,35 @@ impl Listener {
         &self.address
     }
 
+    /// Speaks TLS with clients from now on, and asks them for a certificate as `client` says. Only for TCP.
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<Tls>, client: ClientCert) -> Listener {
+        Listener { tls: Some((tls, client)), ..self }
+    }
+
+    /// Puts TLS on an accepted socket where that is spoken.
+    pub(super) fn encipher(&self, stream: mio::net::TcpStream) -> Stream {
+        match &self.tls {
+            None => Stream::Tcp(stream),
+            Some((tls, client)) => Stream::Tls(Box::new(TlsStream::new(stream, tls.config(*client)))),
+        }
+    }
+
     pub(super) fn fd(&self) -> RawFd {
         match &self.socket {
             ListenSocket::Tcp(socket) => socket.as_raw_fd(),
             ListenSocket::Unix(socket) => socket.as_raw_fd(),
+            ListenSocket::Udp(socket) => socket.as_raw_fd(),
         }
     }
 
     /// As `stats conns` spells it.
     pub(super) fn spelled(&self) -> String {
-        spell(match &self.address {
-            Address::Tcp(address) => Some(SockAddr::from(*address)),
-            Address::Unix(path) => SockAddr::unix(path).ok(),
-        })
+        match &self.address {
+            Address::Tcp(address) => spell(Some(SockAddr::from(*address))),
+            Address::Unix(path) => spell(SockAddr::unix(path).ok()),
+            Address::Udp(address) => spell(Some(SockAddr::from(*address))).replacen("tcp", "udp", 1),
+        }
     }
 
     /// Takes over a TCP socket that listens already (one that a service manager or a former process held).
@@ -95,7 +134,15 @@ impl Listener {
         let socket = Socket::from(socket);
         prepare_for_clients(&socket)?;
         let socket = ListenSocket::Tcp(mio::net::TcpListener::from_std(socket.into()));
-        Ok(Listener { socket, protocol, address })
+        Ok(Listener { socket, protocol, address, tls: None })
+    }
+
+    /// A bound UDP socket.
+    pub(super) fn from_udp(socket: std::net::UdpSocket, protocol: BindingProtocol) -> io::Result<Listener> {
+        let address = Address::Udp(socket.local_addr()?);
+        socket.set_nonblocking(true)?;
+        let socket = ListenSocket::Udp(mio::net::UdpSocket::from_std(socket));
+        Ok(Listener { socket, protocol, address, tls: None })
     }
 
     /// Takes over a unix socket that listens already.
@@ -106,7 +153,7 @@ impl Listener {
         let path = socket.local_addr()?.as_pathname().map(Path::to_path_buf).unwrap_or_default();
         socket.set_nonblocking(true)?;
         let socket = ListenSocket::Unix(mio::net::UnixListener::from_std(socket));
-        Ok(Listener { socket, protocol, address: Address::Unix(path) })
+        Ok(Listener { socket, protocol, address: Address::Unix(path), tls: None })
     }
 }
 
@@ -115,17 +162,7 @@ impl Listener {
 /// # Errors
 /// [`ListenError`] with memcached's lines; nothing stays bound then.
 pub fn listen_tcp(options: &TcpOptions<'_>) -> Result<Vec<Listener>, ListenError> {
-    let bound = match options.interfaces {
-        None => bind_endpoint(&Endpoint::everywhere(options), options),
-        Some(list) => bind_list(list, options),
-    };
-    bound.map_err(|failure| {
-        let place = match options.interfaces {
-            None => format!("TCP port {}", options.port),
-            Some(list) => format!("one of interface(s) {list}"),
-        };
-        failure.at(&place)
-    })
+    bind_all(options).map_err(|failure| failure.at(&options.place("TCP")))
 }
 
 /// Makes the unix socket of `-s` with the permission bits of `-a`. A socket left behind at `path` is removed first, any
@@ -137,15 +174,18 @@ pub fn listen_unix(path: &Path, mask: u32, backlog: i32, protocol: BindingProtoc
     bind_unix(path, mask, backlog, protocol).map_err(|failure| failure.at(&format!("UNIX socket: {}", path.display())))
 }
 
-/// The lines that `MEMCACHED_PORT_FILENAME` is to hold: one for each TCP address, with the port it got (section 9).
+/// The lines that `MEMCACHED_PORT_FILENAME` is to hold: one for each address of TCP and UDP, with the port it got (section 9).
 #[must_use]
 pub fn port_lines(listeners: &[Listener]) -> String {
     let mut lines = String::new();
     for listener in listeners {
-        if let Address::Tcp(address) = &listener.address {
-            let family = if address.is_ipv4() { "INET" } else { "INET6" };
-            lines.push_str(&format!("TCP {family}: {}\n", address.port()));
-        }
+        let (transport, address) = match &listener.address {
+            Address::Tcp(address) => ("TCP", address),
+            Address::Udp(address) => ("UDP", address),
+            Address::Unix(_) => continue,
+        };
+        let family = if address.is_ipv4() { "INET" } else { "INET6" };
+        lines.push_str(&format!("{transport} {family}: {}\n", address.port()));
     }
     lines
 }
@@ -153,7 +193,7 @@ pub fn port_lines(listeners: &[Listener]) -> String {
 /// Why there is no listener. `Display` gives the lines that memcached writes to standard error, without the last line
 /// end; the exit code is 71.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ListenError(String);
+pub struct ListenError(pub(super) String);
 
 impl ListenError {
     pub(super) fn inherited(number: usize, why: &str) -> ListenError {
@@ -170,7 +210,7 @@ impl fmt::Display for ListenError {
 impl std::error::Error for ListenError {}
 
 /// What went wrong, before it is known which option is to blame.
-struct Failure {
+pub(super) struct Failure {
     /// The line that tells the step, if there is one.
     detail: Option<String>,
     reason: String,
@@ -181,12 +221,12 @@ impl Failure {
         Failure { detail: Some(detail), reason: "Invalid argument".to_owned() }
     }
 
-    fn system(step: &str, error: &io::Error) -> Failure {
+    pub(super) fn system(step: &str, error: &io::Error) -> Failure {
         let reason = reason(error);
         Failure { detail: Some(format!("{step}(): {reason}")), reason }
     }
 
-    fn at(self, place: &str) -> ListenError {
+    pub(super) fn at(self, place: &str) -> ListenError {
         let last = format!("failed to listen on {place}: {}", self.reason);
         ListenError(match self.detail {
             Some(detail) => format!("{detail}\n{last}"),
@@ -197,33 +237,55 @@ impl Failure {
 
 /// One element of `-l`, read but not yet resolved.
 #[derive(Debug, PartialEq, Eq)]
-struct Endpoint<'a> {
+pub(super) struct Endpoint<'a> {
     /// Name or address; `None` is every address.
     host: Option<&'a str>,
     port: u16,
-    protocol: BindingProtocol,
+    pub(super) protocol: BindingProtocol,
+    /// `None` for a listener in the clear.
+    tls: Option<ClientCert>,
 }
 
 impl<'a> Endpoint<'a> {
     fn everywhere(options: &TcpOptions<'_>) -> Endpoint<'a> {
-        Endpoint { host: None, port: default_port(options), protocol: options.protocol }
+        let tls = options.tls.map(|_| ClientCert::AsConfigured);
+        Endpoint { host: None, port: default_port(options), protocol: options.protocol, tls }
     }
 
-    /// Reads `[notls:][proto[<p>]:][tag[<t>]:]<address>[:<port>]` (section 15.1).
+    /// Reads `[notls:|btls:|mtls:][proto[<p>]:][tag[<t>]:]<address>[:<port>]` (section 15.1).
     fn read(element: &'a str, options: &TcpOptions<'_>) -> Result<Endpoint<'a>, Failure> {
-        if ["notls", "btls", "mtls"].iter().any(|prefix| element.starts_with(&format!("{prefix}:"))) {
-            return Err(Failure::spelled("'notls' option is valid only when SSL is enabled".to_owned()));
-        }
-        let (protocol, rest) = read_protocol(element)?;
+        let (tls, rest) = read_tls(element, options)?;
+        let (protocol, rest) = read_protocol(rest)?;
+        let protocol = allowed(protocol.unwrap_or(options.protocol), options.only)?;
         let (host, port) = read_address(skip_tag(rest)?)?;
         Ok(Endpoint {
             host: (host != "*").then_some(host),
             port: port.unwrap_or_else(|| default_port(options)),
-            protocol: protocol.unwrap_or(options.protocol),
+            protocol,
+            tls,
         })
     }
 
+    /// Reads the elements of `-l` one after the other; one that stands for every address where there is no list.
+    pub(super) fn read_each(options: &TcpOptions<'a>) -> impl Iterator<Item = Result<Endpoint<'a>, Failure>> {
+        let everywhere = options.interfaces.is_none().then(|| Ok(Endpoint::everywhere(options)));
+        let elements = options.interfaces.unwrap_or_default().split([',', ';']).map(str::trim);
+        let elements = elements.filter(|element| !element.is_empty());
+        everywhere.into_iter().chain(elements.map(|element| Endpoint::read(element, options)))
+    }
+
     /// Every address it stands for.
+    ///
+    /// # Errors
+    /// As memcached tells of a name that is none.
+    pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        self.resolve().map_err(|error| {
+            let text = reason(&error);
+            let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+            Failure { detail: Some(format!("getaddrinfo(): {text}")), reason: "Invalid argument".to_owned() }
+        })
+    }
+
     fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         match self.host {
             None => {
@@ -238,6 +300,20 @@ impl<'a> Endpoint<'a> {
 /// The port of elements that name none. -1 and 0 are any free one; `Settings` refuses what does not fit.
 fn default_port(options: &TcpOptions<'_>) -> u16 {
     u16::try_from(options.port).unwrap_or(0)
+}
+
+/// Takes `notls:`, `btls:` or `mtls:` off the front: what kind of TLS is spoken, if any.
+fn read_tls<'a>(element: &'a str, options: &TcpOptions<'_>) -> Result<(Option<ClientCert>, &'a str), Failure> {
+    let prefixes = [("notls:", None), ("btls:", Some(ClientCert::NotAsked)), ("mtls:", Some(ClientCert::Required))];
+    let found = prefixes.iter().find_map(|(prefix, kind)| Some((*kind, element.strip_prefix(prefix)?)));
+    match (found, options.tls) {
+        (None, tls) => Ok((tls.map(|_| ClientCert::AsConfigured), element)),
+        (Some(_), None) => Err(Failure::spelled("'notls' option is valid only when SSL is enabled".to_owned())),
+        (Some((Some(ClientCert::Required), _)), Some(tls)) if !tls.can_require() => {
+            Err(Failure::spelled("'mtls' option needs -o ssl_ca_cert".to_owned()))
+        }
+        (Some(found), Some(_)) => Ok(found),
+    }
 }
 
 /// Takes `proto[<p>]:` off the front. A word that is no protocol changes nothing, as in memcached.
@@ -260,6 +336,21 @@ fn read_protocol(element: &str) -> Result<(Option<BindingProtocol>, &str), Failu
         None
     };
     Ok((protocol, rest.strip_prefix(':').unwrap_or(rest)))
+}
+
+/// With authentication, a listener that would negotiate speaks the one protocol that has it, and none may speak the other one
+/// (section 7.2).
+fn allowed(protocol: BindingProtocol, only: Option<BindingProtocol>) -> Result<BindingProtocol, Failure> {
+    let Some(only) = only.filter(|&only| only != protocol) else { return Ok(protocol) };
+    if protocol != BindingProtocol::Negotiating {
+        let text = match only {
+            BindingProtocol::Binary => "You cannot allow the ASCII protocol while using SASL.",
+            _ => "You cannot allow the BINARY protocol while using ascii authentication tokens.",
+        };
+        return Err(Failure::spelled(format!("ERROR: {text}")));
+    }
+    log::warn!("a listener that would negotiate speaks {} only, because of authentication", only.name());
+    Ok(only)
 }
 
 /// Takes `tag[<t>]:` or `tag_<t>_:` off the front. Tags name listeners to memcached's proxy and mean nothing here.
@@ -304,10 +395,10 @@ fn read_address(text: &str) -> Result<(&str, Option<u16>), Failure> {
     }
 }
 
-fn bind_list(list: &str, options: &TcpOptions<'_>) -> Result<Vec<Listener>, Failure> {
+fn bind_all(options: &TcpOptions<'_>) -> Result<Vec<Listener>, Failure> {
     let mut listeners = Vec::new();
-    for element in list.split([',', ';']).map(str::trim).filter(|element| !element.is_empty()) {
-        listeners.append(&mut bind_endpoint(&Endpoint::read(element, options)?, options)?);
+    for endpoint in Endpoint::read_each(options) {
+        listeners.append(&mut bind_endpoint(&endpoint?, options)?);
     }
     if listeners.is_empty() {
         return Err(Failure { detail: None, reason: "Invalid argument".to_owned() });
@@ -318,11 +409,7 @@ fn bind_list(list: &str, options: &TcpOptions<'_>) -> Result<Vec<Listener>, Fail
 /// Binds every address of one element. Those in use, or of a family that this machine does not have, are passed over as
 /// long as one works; any other error is final (section 15.1).
 fn bind_endpoint(endpoint: &Endpoint<'_>, options: &TcpOptions<'_>) -> Result<Vec<Listener>, Failure> {
-    let addresses = endpoint.resolve().map_err(|error| {
-        let text = reason(&error);
-        let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-        Failure { detail: Some(format!("getaddrinfo(): {text}")), reason: "Invalid argument".to_owned() }
-    })?;
+    let addresses = endpoint.addresses()?;
     let mut listeners = Vec::with_capacity(addresses.len());
     let mut passed_over = None;
     for address in addresses {
@@ -343,7 +430,11 @@ fn bind_endpoint(endpoint: &Endpoint<'_>, options: &TcpOptions<'_>) -> Result<Ve
         }
         socket.listen(options.backlog).map_err(|error| Failure::system("listen", &error))?;
         let listener = Listener::from_tcp(socket.into(), endpoint.protocol);
-        listeners.push(listener.map_err(|error| Failure::system("setsockopt", &error))?);
+        let listener = listener.map_err(|error| Failure::system("setsockopt", &error))?;
+        listeners.push(match (endpoint.tls, options.tls) {
+            (Some(client), Some(tls)) => listener.with_tls(Arc::clone(tls), client),
+            _ => listener,
+        });
     }
     match passed_over {
         Some(error) if listeners.is_empty() => Err(Failure { detail: None, reason: reason(&error) }),
@@ -398,7 +489,15 @@ mod tests {
     use super::*;
 
     fn options(interfaces: Option<&str>) -> TcpOptions<'_> {
-        TcpOptions { interfaces, port: 11211, backlog: 16, protocol: BindingProtocol::Negotiating, mark: 0 }
+        TcpOptions {
+            interfaces,
+            port: 11211,
+            backlog: 16,
+            protocol: BindingProtocol::Negotiating,
+            only: None,
+            mark: 0,
+            tls: None,
+        }
     }
 
     fn read(element: &str) -> Result<(Option<&str>, u16, BindingProtocol), String> {
@@ -460,7 +559,7 @@ mod tests {
             .iter()
             .map(|listener| match listener.address() {
                 Address::Tcp(address) => format!("TCP INET: {}\n", address.port()),
-                Address::Unix(_) => String::new(),
+                Address::Unix(_) | Address::Udp(_) => String::new(),
             })
             .collect();
         assert_eq!(port_lines(&listeners), lines);

@@ -6,7 +6,9 @@
 //!               -c           where      each (-t)    socket
 //! ```
 //!
-//! - [`listener`]: reads `-l`, binds; [`inherited`]: takes over what was bound before; [`stream`]: a client's socket of whatever kind.
+//! - [`listener`]: reads `-l`, binds; [`inherited`]: takes over what was bound before; [`stream`]: a client's socket of whatever
+//!   kind; [`tls`]: one with TLS, [`certificates`]: what that needs of files.
+//! - [`udp`]: datagrams instead of clients.
 //! - [`acceptor`]: takes clients and gives each to the least loaded worker, through that worker's [`roster`].
 //! - [`worker`]: the event loop; [`client`]: one client's turn, and what it keeps between turns.
 //! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`; [`knock`]: whether a thread
@@ -16,6 +18,7 @@
 
 mod acceptor;
 mod budget;
+pub mod certificates;
 mod client;
 mod idle;
 mod inherited;
@@ -23,6 +26,8 @@ mod knock;
 pub mod listener;
 mod roster;
 mod stream;
+mod tls;
+mod udp;
 mod worker;
 
 #[cfg(test)]
@@ -31,9 +36,11 @@ mod tests;
 use std::io;
 use std::thread::{self, JoinHandle};
 
+pub use certificates::{ClientCert, Tls};
 pub use inherited::listen_inherited;
 pub use knock::Watch;
 pub use listener::{Address, ListenError, Listener, TcpOptions, listen_tcp, listen_unix, port_lines};
+pub use udp::listen_udp;
 
 use crate::commands::Server;
 use crate::commands::server::{ConnRow, ConnTable};
@@ -43,28 +50,35 @@ use crate::sync::{Arc, AtomicU32, Ordering};
 use acceptor::Acceptor;
 use budget::Budget;
 use knock::Knock;
-use roster::Roster;
+use roster::{Pulse, Roster};
 use worker::Worker;
 
-/// Binds what the settings say: the unix socket of `-s`, or else every address of `-l` and `-p`. None with `-p 0`.
+/// Binds what the settings say: the unix socket of `-s`, or else every address of `-l` for `-p`, with `tls` where that is on, and
+/// for `-U`. None with `-p 0 -U 0`.
 ///
 /// # Errors
 /// [`ListenError`], in memcached's words.
-pub fn listen(settings: &Settings) -> Result<Vec<Listener>, ListenError> {
-    let protocol = settings.binding_protocol;
+pub fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, ListenError> {
+    let only = settings.protocol_of_authentication();
+    let protocol = only.unwrap_or(settings.binding_protocol);
     if let Some(path) = &settings.socket_path {
         return Ok(vec![listen_unix(path, settings.unix_mask, settings.tcp_backlog, protocol)?]);
     }
-    if settings.tcp_port == 0 {
-        return Ok(Vec::new());
-    }
-    listen_tcp(&TcpOptions {
+    let options = TcpOptions {
         interfaces: settings.inter.as_deref(),
         port: settings.tcp_port,
         backlog: settings.tcp_backlog,
         protocol,
+        only,
         mark: settings.sock_cookie_id,
-    })
+        tls,
+    };
+    let mut listeners = if settings.tcp_port == 0 { Vec::new() } else { listen_tcp(&options)? };
+    if settings.udp_port != 0 {
+        let options = TcpOptions { port: settings.udp_port, ..options };
+        listeners.append(&mut listen_udp(&options, settings.udp_answer_max)?);
+    }
+    Ok(listeners)
 }
 
 /// What all threads of `net` share.
@@ -124,10 +138,16 @@ impl Workers {
         let budget = Budget::new(server.settings.read_buf_mem_limit_bytes);
         let count = server.settings.num_threads as usize;
         let shared = Arc::new(Shared { store, server, budget, stop: AtomicU32::new(0), on_shutdown });
-        let workers =
+        let mut workers =
             (0..count).map(|index| Worker::new(Arc::clone(&shared), index)).collect::<io::Result<Vec<Worker>>>()?;
+        let mut udp = Vec::new();
+        for listener in listeners.iter().filter(|listener| matches!(listener.address(), Address::Udp(_))) {
+            for worker in &mut workers {
+                udp.push(worker.read_datagrams_of(listener)?);
+            }
+        }
         let rosters: Vec<_> = workers.iter().map(|worker| Arc::clone(worker.roster())).collect();
-        let table = Table::new(&listeners, rosters.clone(), shared.server.started_seconds);
+        let table = Table::new(&listeners, udp, rosters.clone(), shared.server.started_seconds);
         // Set before only when the server was started twice, and then the first table is as good.
         let _ = shared.server.conns.set(Box::new(table));
         let (acceptor, knock) = Acceptor::new(Arc::clone(&shared), listeners, rosters.clone())?;
@@ -176,14 +196,22 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 struct Table {
     /// Descriptor and spelled address of each listener.
     listeners: Vec<(i32, String)>,
+    /// Descriptor and spelled address of each worker's copy of each UDP socket.
+    udp: Vec<(i32, String, Arc<Pulse>)>,
     rosters: Vec<Arc<Roster>>,
     started_seconds: u32,
 }
 
 impl Table {
-    fn new(listeners: &[Listener], rosters: Vec<Arc<Roster>>, started_seconds: u32) -> Table {
-        let listeners = listeners.iter().map(|listener| (listener.fd(), listener.spelled())).collect();
-        Table { listeners, rosters, started_seconds }
+    fn new(
+        listeners: &[Listener],
+        udp: Vec<(i32, String, Arc<Pulse>)>,
+        rosters: Vec<Arc<Roster>>,
+        started_seconds: u32,
+    ) -> Table {
+        let accepting = listeners.iter().filter(|listener| !matches!(listener.address(), Address::Udp(_)));
+        let listeners = accepting.map(|listener| (listener.fd(), listener.spelled())).collect();
+        Table { listeners, udp, rosters, started_seconds }
     }
 }
 
@@ -201,6 +229,14 @@ impl ConnTable for Table {
                 udp: false,
             })
             .collect();
+        rows.extend(self.udp.iter().map(|(fd, address, pulse)| ConnRow {
+            fd: *fd,
+            addr: address.clone(),
+            listen_addr: None,
+            state: "conn_read",
+            secs_since_last_cmd: pulse.idle_seconds(now),
+            udp: true,
+        }));
         for roster in &self.rosters {
             roster.rows(now, &mut rows);
         }

@@ -18,6 +18,7 @@ use super::stream::Stream;
 use crate::clock::Now;
 use crate::commands::server::ConnRow;
 use crate::conn::Conn;
+use crate::settings::BindingProtocol;
 use crate::sync::{Arc, AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 use crate::sys::socket;
 
@@ -38,7 +39,7 @@ struct Entry {
     fd: RawFd,
     tcp: bool,
     /// The socket, until the worker has met the client.
-    arriving: Option<Stream>,
+    arriving: Option<(Stream, BindingProtocol)>,
     pulse: Arc<Pulse>,
 }
 
@@ -65,15 +66,18 @@ pub(super) enum State {
     Mwrite,
     /// A stream of log lines.
     Watch,
+    /// A TLS handshake; memcached has no word for it.
+    Handshake,
 }
 
-const STATES: [(State, &str); 6] = [
+const STATES: [(State, &str); 7] = [
     (State::Read, "conn_read"),
     (State::ParseCmd, "conn_parse_cmd"),
     (State::Nread, "conn_nread"),
     (State::Swallow, "conn_swallow"),
     (State::Mwrite, "conn_mwrite"),
     (State::Watch, "conn_watch"),
+    (State::Handshake, "conn_read"),
 ];
 
 impl State {
@@ -91,8 +95,12 @@ impl State {
 }
 
 impl Pulse {
-    fn new(now: Now) -> Pulse {
-        Pulse { seconds: AtomicU32::new(now.seconds), state: AtomicU32::new(State::Read as u32) }
+    pub(super) fn new(now: Now, state: State) -> Pulse {
+        Pulse { seconds: AtomicU32::new(now.seconds), state: AtomicU32::new(state as u32) }
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == State::Handshake as u32
     }
 
     pub(super) fn progress(&self, now: Now) {
@@ -136,23 +144,26 @@ impl Roster {
         &self.knock
     }
 
-    /// Gives a new client to the worker.
-    pub(super) fn enter(&self, mut stream: Stream, now: Now) -> io::Result<()> {
+    /// Gives a new client to the worker, with what its listener speaks.
+    pub(super) fn enter(&self, mut stream: Stream, protocol: BindingProtocol, now: Now) -> io::Result<()> {
         let mut entries = lock(&self.entries);
         let vacant = entries.vacant_entry();
         // Under the lock, so that the worker cannot ask for the entry before it is there.
         stream.register(&self.registry, Token(vacant.key()))?;
-        let pulse = Arc::new(Pulse::new(now));
-        vacant.insert(Entry { fd: stream.fd(), tcp: stream.is_tcp(), arriving: Some(stream), pulse });
+        let state = if stream.is_handshaking() { State::Handshake } else { State::Read };
+        let pulse = Arc::new(Pulse::new(now, state));
+        let (fd, tcp) = (stream.fd(), stream.is_tcp());
+        vacant.insert(Entry { fd, tcp, arriving: Some((stream, protocol)), pulse });
         self.load.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Hands the socket of a client that has not been met yet to its worker.
-    pub(super) fn meet(&self, key: usize) -> Option<(Stream, Arc<Pulse>)> {
+    pub(super) fn meet(&self, key: usize) -> Option<(Stream, BindingProtocol, Arc<Pulse>)> {
         let mut entries = lock(&self.entries);
         let entry = entries.get_mut(key)?;
-        Some((entry.arriving.take()?, Arc::clone(&entry.pulse)))
+        let (stream, protocol) = entry.arriving.take()?;
+        Some((stream, protocol, Arc::clone(&entry.pulse)))
     }
 
     /// Strikes a client off, before its socket is closed. One that was never met closes here.

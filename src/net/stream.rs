@@ -1,6 +1,6 @@
-//! A client's socket, whatever its family: non-blocking bytes in, bytes out. TLS would be one more kind here, so nothing
-//! above asks which kind it is, except for what memcached treats differently (unix sockets are exempt from
-//! `idle_timeout`) and for the event interest below.
+//! A client's socket, whatever its kind: non-blocking bytes in, bytes out. Nothing above asks which kind it is, except for what
+//! memcached treats differently (unix sockets are exempt from `idle_timeout`), for the event interest below, and for reading, where
+//! TLS needs buffers of its own.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -9,11 +9,15 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use super::tls::{Scratch, TlsStream};
+
 /// A connected socket.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Behind a pointer: the others stay as small as they are.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -21,17 +25,41 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.as_raw_fd(),
             Stream::Unix(stream) => stream.as_raw_fd(),
+            Stream::Tls(stream) => stream.fd(),
         }
     }
 
     pub(super) fn is_tcp(&self) -> bool {
-        matches!(self, Stream::Tcp(_))
+        !matches!(self, Stream::Unix(_))
     }
 
+    /// The TLS connection, if it is one.
+    pub(super) fn tls(&self) -> Option<&TlsStream> {
+        match self {
+            Stream::Tls(stream) => Some(stream),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn tls_mut(&mut self) -> Option<&mut TlsStream> {
+        match self {
+            Stream::Tls(stream) => Some(stream),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
+
+    /// Whether a handshake has to be completed before anything is said.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls().is_some_and(TlsStream::is_handshaking)
+    }
+
+    /// Reads from a socket without TLS; see [`TlsStream::read`].
     pub(super) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         again_if_interrupted(|| match self {
             Stream::Tcp(stream) => stream.read(bytes),
             Stream::Unix(stream) => stream.read(bytes),
+            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         })
     }
 
@@ -39,17 +67,28 @@ impl Stream {
         again_if_interrupted(|| match self {
             Stream::Tcp(stream) => stream.read_vectored(slices),
             Stream::Unix(stream) => stream.read_vectored(slices),
+            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         })
     }
 
     /// Writes what there is. One slice goes out by a plain `send`, which the kernel serves cheaper than a vector of one.
-    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>], scratch: &mut Scratch) -> io::Result<usize> {
         again_if_interrupted(|| match (&mut *self, slices) {
             (Stream::Tcp(stream), [slice]) => stream.write(slice),
             (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
             (Stream::Unix(stream), [slice]) => stream.write(slice),
             (Stream::Unix(stream), slices) => stream.write_vectored(slices),
+            (Stream::Tls(stream), slices) => stream.write(slices, scratch),
         })
+    }
+
+    /// Writes a line before anything was said, in the clear whatever the kind, as memcached does.
+    pub(super) fn refuse(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(line),
+            Stream::Unix(stream) => stream.write(line),
+            Stream::Tls(stream) => stream.socket().write(line),
+        }
     }
 
     /// First registration: readable only. A new socket is always writable, so asking for that too would wake the worker for
@@ -67,7 +106,7 @@ impl Stream {
     /// registered; a unix socket tells of every piece that its peer takes, which would wake the worker for each reply.
     pub(super) fn unwatch_writable(&mut self, registry: &Registry, token: Token) -> io::Result<bool> {
         match self {
-            Stream::Tcp(_) => Ok(false),
+            Stream::Tcp(_) | Stream::Tls(_) => Ok(false),
             Stream::Unix(stream) => stream.reregister(registry, token, Interest::READABLE).map(|()| true),
         }
     }
@@ -76,11 +115,13 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream,
             Stream::Unix(stream) => stream,
+            Stream::Tls(stream) => stream.socket(),
         }
     }
 }
 
-fn again_if_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+/// Calls again when a signal came between.
+pub(super) fn again_if_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

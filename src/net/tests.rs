@@ -28,10 +28,10 @@ impl Running {
         let mut settings = Settings { num_threads: 2, tcp_port: -1, ..Settings::default() };
         settings.inter = Some("127.0.0.1".to_owned());
         change(&mut settings);
-        let listeners = listen(&settings).unwrap();
+        let listeners = listen(&settings, None).unwrap();
         let port = match listeners[0].address() {
             Address::Tcp(address) => address.port(),
-            Address::Unix(_) => 0,
+            Address::Unix(_) | Address::Udp(_) => 0,
         };
         let store = Store::open(&store_config()).unwrap();
         let server = Arc::new(Server::new(settings, Clock::start()));
@@ -388,7 +388,9 @@ fn accepted_sockets_inherit_what_the_listener_has_set() {
         port: 0,
         backlog: 16,
         protocol: crate::settings::BindingProtocol::Negotiating,
+        only: None,
         mark: 0,
+        tls: None,
     })
     .unwrap();
     let Address::Tcp(address) = listeners[0].address() else { panic!("no TCP listener") };

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -18,7 +19,10 @@ use super::Shared;
 use super::budget::{STALLED_SECONDS, WAITED_SECONDS};
 use super::client::{After, Buffers, Client};
 use super::idle::IdleWatch;
-use super::roster::{Roster, WAKE};
+use super::listener::Listener;
+use super::roster::{Pulse, Roster, WAKE};
+use super::tls::HANDSHAKE_SECONDS;
+use super::udp::{self, Port};
 use crate::clock::Now;
 use crate::commands::Context;
 use crate::conn::Conn;
@@ -48,6 +52,7 @@ pub(super) struct Worker {
     clients: Vec<Option<Client>>,
     queue: VecDeque<Ready>,
     buffers: Buffers,
+    udp: Vec<Port>,
     /// Clients that may not run because clients hold as much memory as they may.
     starved: Vec<usize>,
     /// When they were last looked at, by the running clock.
@@ -87,8 +92,9 @@ impl Worker {
         let roster = Arc::new(Roster::new(poll.registry().try_clone()?)?);
         let now = shared.server.clock.now();
         let stats = shared.server.threads.get(index).cloned().unwrap_or_default();
-        let idle =
-            IdleWatch::new(u32::try_from(shared.server.settings.idle_timeout_seconds).ok().filter(|&s| s > 0), now);
+        let settings = &shared.server.settings;
+        let idle = u32::try_from(settings.idle_timeout_seconds).ok().filter(|&seconds| seconds > 0);
+        let idle = IdleWatch::new(idle, settings.tls.enabled.then_some(HANDSHAKE_SECONDS), now);
         Ok(Worker {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -99,12 +105,21 @@ impl Worker {
             clients: Vec::new(),
             queue: VecDeque::new(),
             buffers: Buffers::new(),
+            udp: Vec::new(),
             starved: Vec::new(),
             fed_micros: 0,
             holders: 0,
             looked: now.seconds,
             idle,
         })
+    }
+
+    /// Reads from now on what comes to a UDP listener. All workers do, whoever is first. Gives what `stats conns` shows of it.
+    pub(super) fn read_datagrams_of(&mut self, listener: &Listener) -> io::Result<(RawFd, String, Arc<Pulse>)> {
+        let port = Port::open(listener, self.udp.len(), self.poll.registry(), &self.shared.server)?;
+        let row = (port.fd(), listener.spelled(), Arc::clone(port.pulse()));
+        self.udp.push(port);
+        Ok(row)
     }
 
     /// Its clients as others see them.
@@ -146,8 +161,8 @@ impl Worker {
 
     /// Gives one client its turn.
     fn serve(&mut self, ready: Ready, now: Now) {
-        if Token(ready.key) == WAKE {
-            return self.roster.knock().answer();
+        if ready.key >= udp::FIRST_KEY {
+            return self.serve_other(ready.key, now);
         }
         if !self.meet(ready.key) {
             return;
@@ -175,6 +190,25 @@ impl Worker {
             _ => {}
         }
         self.settle(ready.key, after);
+    }
+
+    /// What is no client: a knock, or a UDP socket, which has its turns as clients have.
+    fn serve_other(&mut self, key: usize, now: Now) {
+        if Token(key) == WAKE {
+            return self.roster.knock().answer();
+        }
+        let Worker { udp, buffers, shared, store, stats, queue, .. } = self;
+        let Some(port) = udp.iter_mut().find(|port| port.key() == key) else { return };
+        let mut cx = Context { store, server: &shared.server, stats, now };
+        let (input, output) = buffers.for_datagrams();
+        match port.turn(input, output, &mut cx) {
+            udp::After::Rest => {}
+            udp::After::Again => queue.push_back(Ready::again(key)),
+            udp::After::Shutdown { graceful } => {
+                queue.push_back(Ready::again(key));
+                (shared.on_shutdown)(graceful);
+            }
+        }
     }
 
     /// Does what the client's turn ended with.
@@ -213,11 +247,11 @@ impl Worker {
         if self.clients.get(key).is_some_and(Option::is_some) {
             return true;
         }
-        let Some((stream, pulse)) = self.roster.meet(key) else { return false };
+        let Some((stream, protocol, pulse)) = self.roster.meet(key) else { return false };
         if self.clients.len() <= key {
             self.clients.resize_with(key + 1, || None);
         }
-        self.clients[key] = Some(Client::new(stream, Conn::new(), pulse));
+        self.clients[key] = Some(Client::new(stream, Conn::speaking(protocol), pulse));
         true
     }
 
@@ -232,7 +266,7 @@ impl Worker {
             if client.holds_memory() {
                 self.holders -= 1;
             }
-            client.release(&self.shared.budget);
+            client.release(&mut self.buffers, &self.shared.budget);
         }
     }
 
@@ -276,7 +310,11 @@ impl Worker {
         let mut overdue = Vec::new();
         self.idle.step(&self.roster, now, |key| overdue.push(key));
         for key in overdue {
-            self.stats.count(Counter::IdleKicks);
+            if self.clients.get(key).and_then(Option::as_ref).is_some_and(Client::is_handshaking) {
+                self.shared.server.process.add(Process::SslHandshakeErrors, 1);
+            } else {
+                self.stats.count(Counter::IdleKicks);
+            }
             self.close(key);
         }
     }

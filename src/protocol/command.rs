@@ -40,6 +40,15 @@ pub enum Spelling<'a> {
         /// `v`
         value: bool,
     },
+    /// A frame of the binary protocol.
+    Binary {
+        /// Sent back, also the quiet one.
+        opcode: u8,
+        /// Sent back bit for bit.
+        opaque: [u8; 4],
+        /// `stats detail dump`, which is one statistic rather than a line each (section 6.7).
+        detailed: bool,
+    },
 }
 
 impl Spelling<'_> {
@@ -220,6 +229,12 @@ impl<'a> Line<'a> {
     }
 }
 
+/// The names of all commands of text and meta.
+#[cfg(test)]
+pub fn names() -> Vec<String> {
+    text::COMMANDS.iter().chain(meta::COMMANDS).map(Row::name).collect()
+}
+
 /// What a row does with the line.
 pub(super) type ParseLine = for<'a> fn(Line<'a>, &mut Scratch<'a>) -> Parsed<'a>;
 
@@ -240,6 +255,13 @@ impl Row {
     /// A command that exists only with the debug switch.
     pub(super) const fn debug(name: &str, parse: ParseLine) -> Row {
         Row { debug: true, ..Row::new(name, parse) }
+    }
+
+    /// Its name.
+    #[cfg(test)]
+    pub(super) fn name(&self) -> String {
+        let bytes = self.packed.to_be_bytes();
+        String::from_utf8_lossy(&bytes[16 - usize::from(bytes[0])..]).into_owned()
     }
 
     /// Whether both are rows of one name.

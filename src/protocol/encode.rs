@@ -3,7 +3,7 @@
 use super::command::Spelling;
 use super::reply::{Error, Reply};
 use super::request::Key;
-use super::{meta, text};
+use super::{binary, meta, text};
 
 /// What has to follow the bytes that [`encode`] wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Body {
     None,
     /// The item's value, [`super::reply::Hit::size`] bytes, and CR LF.
     Value,
+    /// The item's value alone.
+    Bare,
 }
 
 /// Appends `reply` to `out` as `spelling` wants it. `key` is the request's, or [`Key::NONE`].
@@ -24,6 +26,9 @@ pub fn encode(out: &mut Vec<u8>, spelling: &Spelling<'_>, key: Key<'_>, reply: &
     match *spelling {
         Spelling::Text { noreply, with_cas } => text::encode(out, noreply, with_cas, key, reply),
         Spelling::Meta { verb, flags, quiet, value } => meta::encode(out, verb, flags, quiet, value, key, reply),
+        Spelling::Binary { opcode, opaque, detailed } => {
+            binary::reply::encode(out, opcode, opaque, detailed, key, reply)
+        }
     }
 }
 

@@ -3,10 +3,11 @@
 //!
 //! - [`request`]: what can be asked; [`reply`]: what can be answered; [`limits`]: the bounds of both.
 //! - [`command`]: from a line to a request, whichever dialect it is in; [`encode`]: from a reply to bytes.
-//! - [`text`]: the classic commands; [`meta`]: the two-letter commands; each with its table, parser and replies.
+//! - [`text`]: the classic commands; [`meta`]: the two-letter commands; [`binary`]: frames; each with its table, parser and replies.
 //! - [`token`], [`number`], [`base64`]: words, numbers and keys, for both.
 
 pub mod base64;
+pub mod binary;
 pub mod command;
 pub mod encode;
 pub mod limits;

@@ -31,6 +31,12 @@ pub enum Reply<'a> {
     Version,
     /// Lines that are complete as they stand, every CR LF included (statistics, dumps).
     Lines(&'a [u8]),
+    /// SASL: the names of the mechanisms (section 7.1).
+    Mechanisms,
+    /// SASL: go on.
+    Challenge,
+    /// `STORED`, `Authenticated`
+    Authenticated,
     /// Nothing at all (`quit`, `shutdown`).
     Nothing,
     /// An error line.
@@ -121,6 +127,20 @@ impl Error {
     pub const BAD_EXPTIME: Error = Error::Client("invalid exptime argument");
     /// A value that does not end in CR LF (section 3.1).
     pub const BAD_DATA_CHUNK: Error = Error::Client("bad data chunk");
+    /// A value that does not fit the item size limit.
+    pub const TOO_LARGE: Error = Error::Server("object too large for cache");
+    /// Nothing could be evicted for a value.
+    pub const NO_MEMORY_TO_STORE: Error = Error::Server("out of memory storing object");
+    /// The same for an item that is made from another one.
+    pub const NO_MEMORY_TO_REWRITE: Error = Error::Server("out of memory");
+    /// The same for an item that arithmetic creates.
+    pub const NO_MEMORY_TO_CREATE: Error = Error::Server("Out of memory allocating new item");
+    /// Arithmetic on a value that is no number (section 3.6).
+    pub const NOT_A_NUMBER: Error = Error::Client("cannot increment or decrement non-numeric value");
+    /// Name and password are not those of anybody.
+    pub const NOT_AUTHENTICATED: Error = Error::Client("authentication failure");
+    /// `-F`.
+    pub const FLUSH_FORBIDDEN: Error = Error::Client("flush_all not allowed");
 }
 
 impl std::fmt::Display for Error {

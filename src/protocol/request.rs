@@ -143,8 +143,11 @@ pub struct Store<'a> {
     pub invalidate: bool,
     /// `ms N` with append and prepend: on a miss store as a new item with this expiry.
     pub vivify: Option<TypedExptime>,
-    /// Whether this came as `ms`, whose refusals remove the old item in every mode (sections 3.1 and 5.3).
-    pub meta: bool,
+    /// Whether the old item goes when the value is too large or there is no memory for it, so that nothing outdated is left
+    /// (sections 3.1, 5.3 and 6.5): text `set`, `ms` in every mode, binary set.
+    pub refusal_removes: bool,
+    /// Whether `cmd_set` counts it only when its value has arrived: binary (section 6.5).
+    pub counts_when_whole: bool,
 }
 
 /// See [`Request::Delete`].
@@ -164,6 +167,8 @@ pub struct Delete<'a> {
     pub exptime: Option<TypedExptime>,
     /// `md F`, with `clear` only.
     pub flags: u32,
+    /// Whether a CAS that differs counts as a miss: `md` (section 5.8), not the binary delete.
+    pub mismatch_is_miss: bool,
 }
 
 /// See [`Request::Arith`].
@@ -196,6 +201,42 @@ pub struct Touch<'a> {
     pub key: Key<'a>,
     /// New expiry.
     pub exptime: TypedExptime,
+}
+
+/// A part of an authentication (section 7.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Auth<'a> {
+    /// Which mechanisms there are.
+    Mechanisms,
+    /// Begin.
+    Start {
+        /// Which one. 1..=32 bytes.
+        mechanism: &'a [u8],
+        /// Its first data, perhaps none.
+        data: &'a [u8],
+    },
+    /// Go on.
+    Step {
+        /// The answer to the challenge.
+        data: &'a [u8],
+    },
+    /// Data too long to be looked at; they are to be skipped.
+    Overlong {
+        /// How many bytes of them.
+        len: usize,
+    },
+}
+
+impl std::fmt::Debug for Auth<'_> {
+    /// Without the data: they hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Auth::Mechanisms => "Mechanisms",
+            Auth::Start { .. } => "Start",
+            Auth::Step { .. } => "Step",
+            Auth::Overlong { .. } => "Overlong",
+        })
+    }
 }
 
 /// See [`Admin::Shutdown`].

@@ -1,6 +1,7 @@
 //! The thread that lets the store do its background work. What is done is the store's; here are only the thread and
 //! the sleeping.
 
+use super::passwords::Watch;
 use crate::commands::Server;
 use crate::store::Store;
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -29,10 +30,16 @@ impl Background {
         let stopping = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("maintainer".to_owned()).spawn(move || {
+            let mut passwords = Watch::new(&server.settings);
+            let mut steps_done = 0;
             while !flag.load(Ordering::Acquire) {
                 // `lru_crawler crawl` asks for a whole sweep now rather than within a second.
                 let steps = if server.crawl_wanted.swap(false, Ordering::Relaxed) { STEPS_PER_SWEEP } else { 1 };
                 (0..steps).for_each(|_| store.maintain(server.clock.now()));
+                steps_done += 1;
+                if steps_done % STEPS_PER_SWEEP == 0 {
+                    passwords.look(&server);
+                }
                 thread::park_timeout(PAUSE);
             }
         })?;

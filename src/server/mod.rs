@@ -2,7 +2,9 @@
 //!
 //! - [`options`]: arguments become settings; [`getopt`] splits the words, [`config`] finds more of them in files;
 //!   [`manual`] and [`documents`] tell about them.
-//! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`signals`], [`logging`].
+//! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`kept`]: the file it is kept in;
+//!   [`signals`], [`logging`].
+//! - [`passwords`]: who may come in.
 //! - [`background`]: the thread that lets the store work; [`notify`]: the service manager, its watchdog and its sockets.
 //!
 //! [`run`] keeps memcached's order of steps (end of section 9), because the order decides which of two mistakes is told
@@ -13,23 +15,25 @@ pub mod config;
 pub mod documents;
 pub mod exit;
 pub mod getopt;
+pub mod kept;
 pub mod logging;
 pub mod manual;
 pub mod memory;
 pub mod notify;
 pub mod options;
+pub mod passwords;
 pub mod process;
 pub mod signals;
 
 use crate::clock::Clock;
 use crate::commands::Server;
-use crate::net::{self, Listener, Workers};
+use crate::net::{self, Listener, Tls, Workers};
 use crate::settings::{MIB, Settings};
 use crate::store::Store;
 use crate::sync::Arc;
 use crate::sys::{self, reason, resources};
 use background::Background;
-use exit::{Exit, FAILURE, OS_ERROR, SUCCESS};
+use exit::{Exit, FAILURE, OS_ERROR, SUCCESS, USAGE};
 use logging::say;
 use notify::Watchdog;
 use process::PidFile;
@@ -56,6 +60,7 @@ struct Running {
     signals: Signals,
     workers: Workers,
     background: Background,
+    store: Store,
     watchdog: Option<Watchdog>,
     /// Only with `-d`: then it is removed at the end.
     pid_file: Option<PidFile>,
@@ -66,9 +71,14 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     parsed.warnings.iter().for_each(|line| say(line));
     let mut settings = parsed.settings;
     settings.port_file = std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into);
+    settings.runtime_directory = std::env::var_os("RUNTIME_DIRECTORY").and_then(kept::first_directory);
 
+    settings.sasl_pwdb = settings.sasl_pwdb.or_else(|| std::env::var_os("MEMCACHED_SASL_PWDB").map(Into::into));
+    let tls = load_tls(&settings)?;
     process::limits(&settings)?;
     process::user(&settings)?;
+    // As whom they will be read again.
+    let credentials = passwords::load(&settings)?;
     process::daemonize(&settings)?;
     let filter = process::filter_calls(&settings)?;
     let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings), filter];
@@ -81,33 +91,52 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     abort_on_panic();
     let signals = Signals::hold()?;
     let seed = RandomState::new().build_hasher().finish();
-    let store = Store::open(&memory::store_config(&settings, seed)).map_err(|text| Exit::new(FAILURE, text))?;
-    let server = Arc::new(Server::new(settings, Clock::start()));
+    let clock = Clock::start();
+    let opened = kept::open(&settings, &memory::store_config(&settings, seed), clock.now())?;
+    let store = opened.store;
+    settings.memory_file = opened.file;
+    let mut server = Server::new(settings, clock);
+    // The time of the items' memory goes on, and `uptime` with it (section 16.4).
+    server.started_seconds = opened.birth.unwrap_or(server.started_seconds);
+    let server = Arc::new(server);
     // Set here and only here; the commands may not call the system themselves.
     let _ = server.cpu_time.set(resources::cpu_time);
+    server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
-    let background = Background::start(store.clone(), Arc::clone(&server)).map_err(threads)?;
-    let listeners = listen(&server.settings)?;
+    let background = Background::start(store.for_thread(), Arc::clone(&server)).map_err(threads)?;
+    let listeners = listen(&server.settings, tls.as_ref())?;
+    if let Some(tls) = tls {
+        let _ = server.refresh_certs.set(Box::new(move || tls.refresh()));
+    }
     let on_shutdown = Box::new(|graceful| if graceful { Stop::Graceful.ask() } else { Stop::Now.ask() });
-    let workers = Workers::start(Arc::clone(&server), store, listeners, on_shutdown).map_err(threads)?;
+    let workers = Workers::start(Arc::clone(&server), store.for_thread(), listeners, on_shutdown).map_err(threads)?;
     let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
     let pid_file = write_pid_file(&server.settings);
     notify::ready(&status(&server.settings));
-    Ok(Running { server, signals, workers, background, watchdog, pid_file })
+    Ok(Running { server, signals, workers, background, store, watchdog, pid_file })
+}
+
+/// What TLS needs, while files may be read that only root can.
+fn load_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, Exit> {
+    if !settings.tls.enabled {
+        return Ok(None);
+    }
+    let tls = Tls::load(&settings.tls).map_err(|line| Exit::new(USAGE, line))?;
+    Ok(Some(Arc::new(tls)))
 }
 
 /// Binds, and tells whoever waits for it which ports it became.
-fn listen(settings: &Settings) -> Result<Vec<Listener>, Exit> {
+fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, Exit> {
     if settings.tcp_port < -1 && settings.socket_path.is_none() {
         return Err(Exit::new(OS_ERROR, impossible_port(settings)));
     }
     let inherited = notify::inherited_sockets()
         .map_err(|error| Exit::new(OS_ERROR, format!("failed to take inherited sockets: {}", reason(&error))))?;
     let listeners = if inherited.is_empty() {
-        net::listen(settings)
+        net::listen(settings, tls)
     } else {
         // They stand in the place of -l, -p and -s: whoever made them has chosen where to listen.
-        net::listen_inherited(inherited, settings.binding_protocol)
+        net::listen_inherited(inherited, settings.binding_protocol, tls)
     };
     let listeners = listeners.map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
     process::enough_connections(settings, listeners.len())?;
@@ -146,7 +175,7 @@ fn write_pid_file(settings: &Settings) -> Option<PidFile> {
 impl Running {
     /// Serves until a signal or a client says stop, then stops in order: first whoever brings work, then whoever does it.
     fn wait(self) {
-        let stop = self.signals.wait(|| log::info!("SIGHUP: nothing to read again"));
+        let stop = self.signals.wait(|| reload(&self.server));
         if let Some(line) = stop.farewell(self.server.live.verbosity()) {
             say(line);
         }
@@ -156,9 +185,29 @@ impl Running {
         }
         self.workers.stop(stop == Stop::Graceful);
         self.background.stop();
+        match self.store.close() {
+            Ok(Some(items)) => log::info!("memory file closed with {items} items"),
+            Ok(None) => {}
+            // The next process takes it over as after a death.
+            Err(text) => log::error!("memory file not closed in order: {text}"),
+        }
         if let Some(line) = self.pid_file.and_then(PidFile::remove) {
             say(&line);
         }
+    }
+}
+
+/// SIGHUP: reads again what is read from files. Never fatal.
+fn reload(server: &Server) {
+    let authenticates = server.settings.protocol_of_authentication().is_some();
+    if authenticates {
+        passwords::reload(server);
+    }
+    match server.refresh_certs() {
+        None if authenticates => {}
+        None => log::info!("SIGHUP: nothing to read again"),
+        Some(Ok(())) => log::info!("SIGHUP: certificates read again"),
+        Some(Err(line)) => log::error!("{line}"),
     }
 }
 

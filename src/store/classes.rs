@@ -52,6 +52,24 @@ impl Classes {
         }
     }
 
+    /// The table for an arena that has pages of `page_size` bytes. memhold's own table follows them; memcached's has its own pages.
+    #[must_use]
+    pub fn for_pages_of(config: &Config, page_size: usize) -> Classes {
+        match &config.slabs {
+            SlabTable::Fine => Classes::fine(page_size),
+            _ => Classes::new(config),
+        }
+    }
+
+    /// The chunk sizes that were found in an arena, ascending.
+    #[must_use]
+    pub fn found(mut sizes: Vec<usize>, page_size: usize) -> Classes {
+        if sizes.is_empty() {
+            sizes.push(SMALLEST);
+        }
+        Classes { large: u32::try_from(sizes.len()).unwrap_or(u32::MAX), sizes, by_account: true, page_size }
+    }
+
     fn fine(page_size: usize) -> Classes {
         let mut sizes = Vec::new();
         let mut size = SMALLEST;

@@ -4,7 +4,7 @@
 //! # Locks
 //!
 //! In this order, never the other way, and never two of one kind: a *class* (or the large store) → a *stripe* of the index → leaves
-//! (pins, pool, stash). Memory is given back after the stripe was released. So whoever holds a class may read the key of any
+//! (pins, pool, stash, flushing). Memory is given back after the stripe was released. So whoever holds a class may read the key of any
 //! item in its chunks: it may be unpublished meanwhile, but its chunk cannot be used again.
 
 use super::classes::Classes;
@@ -47,14 +47,14 @@ pub struct Inner {
     pub pins: Pins,
     /// What clients hold of item memory.
     pub holdings: Holdings,
-    /// Last sequence number (and CAS) drawn.
-    pub sequence: AtomicU64,
-    /// Items with a sequence number up to this are flushed.
+    /// Items with a sequence number up to this are flushed. This and the two below are noted in the superblock as they change.
     pub flushed: AtomicU64,
     /// Second of the last flush; 0 for none.
     pub flushed_at: AtomicU32,
     /// Second at which everything stored by then is to be flushed; 0 for none.
     pub flush_at: AtomicU32,
+    /// Held by who changes these. A leaf.
+    flushing: Mutex<()>,
     /// `-M` not given.
     pub evict: bool,
     /// `-C` not given.
@@ -85,17 +85,16 @@ const SEQUENCE_MASK: u64 = (1 << 48) - 1;
 impl Inner {
     /// An empty store.
     pub fn new(config: &Config) -> Result<Inner, String> {
-        let arena = Arena::reserve(config.memory_bytes, Classes::new(config).page_size)?;
-        Inner::with_arena(config, arena)
+        let classes = Classes::new(config);
+        let arena = Arena::reserve(config.memory_bytes, classes.page_size)?;
+        Inner::with_arena(config, classes, arena)
     }
 
-    /// A store over an arena, of which nothing is looked at.
-    pub fn with_arena(config: &Config, arena: Arena) -> Result<Inner, String> {
-        let mut classes = Classes::new(config);
+    /// A store over an arena, of which only the superblock is looked at.
+    pub fn with_arena(config: &Config, mut classes: Classes, arena: Arena) -> Result<Inner, String> {
         for size in &mut classes.sizes {
             *size = size.next_multiple_of(arena.granule());
         }
-        classes.tell();
         let bytes = arena.page_offset(arena.pages_max() - 1) + arena.page_size();
         let smallest = classes.sizes[0] as u64;
         let slabs =
@@ -107,6 +106,7 @@ impl Inner {
             !config.seed,
             config.seed.wrapping_mul(0x2545_f491_4f6c_dd1d),
         ];
+        let flushes = arena.flushes();
         let inner = Inner {
             facts: PageFacts::new(arena.pages_max())?,
             pool: Pool::new(config.memory_bytes),
@@ -118,10 +118,10 @@ impl Inner {
             expiry: Expiry::new(bytes)?,
             pins: Pins::default(),
             holdings: Holdings::default(),
-            sequence: AtomicU64::new(0),
-            flushed: AtomicU64::new(0),
-            flushed_at: AtomicU32::new(0),
-            flush_at: AtomicU32::new(0),
+            flushed: AtomicU64::new(flushes.sequence),
+            flushed_at: AtomicU32::new(flushes.at),
+            flush_at: AtomicU32::new(flushes.pending),
+            flushing: Mutex::new(()),
             evict: config.evict,
             cas: config.cas,
             item_size_max: config.item_size_max,
@@ -145,7 +145,7 @@ impl Inner {
 
     /// The next sequence number.
     pub fn draw(&self) -> u64 {
-        self.sequence.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & SEQUENCE_MASK
+        self.arena.sequence().fetch_add(1, Ordering::Relaxed).wrapping_add(1) & SEQUENCE_MASK
     }
 
     /// Whether clients may hold `bytes` more of item memory.
@@ -174,20 +174,39 @@ impl Inner {
     #[inline]
     pub fn fire_flush(&self, now: Now) {
         let at = self.flush_at.load(Ordering::Relaxed);
-        if at != 0 && at <= now.seconds && self.cancel_flush(at) {
-            self.flush(now);
+        if at != 0 && at <= now.seconds {
+            self.fire_due_flush(now);
         }
     }
 
-    /// Forgets the delayed flush of second `at`; false when another one has taken its place, or it has been fired.
-    fn cancel_flush(&self, at: u32) -> bool {
-        self.flush_at.compare_exchange(at, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    #[cold]
+    fn fire_due_flush(&self, now: Now) {
+        let _one_at_a_time = lock(&self.flushing);
+        let at = self.flush_at.load(Ordering::Relaxed);
+        if at != 0 && at <= now.seconds {
+            self.flush_locked(now, true);
+            self.flush_at.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Everything stored so far is over.
     pub fn flush(&self, now: Now) {
+        let _one_at_a_time = lock(&self.flushing);
+        self.flush_locked(now, false);
+    }
+
+    /// Everything stored so far will be over at `when`; replaces an earlier such wish.
+    pub fn flush_later(&self, when: Exptime) {
+        let _one_at_a_time = lock(&self.flushing);
+        self.arena.note_pending_flush(when);
+        self.flush_at.store(when, Ordering::Relaxed);
+    }
+
+    fn flush_locked(&self, now: Now, fired: bool) {
+        let sequence = self.arena.sequence().load(Ordering::Relaxed);
+        self.arena.note_flush(sequence, now.seconds, fired);
         self.flushed_at.store(now.seconds, Ordering::Relaxed);
-        self.flushed.fetch_max(self.sequence.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.flushed.fetch_max(sequence, Ordering::Relaxed);
     }
 
     /// The key of an item whose stripe or class is locked.

@@ -173,33 +173,68 @@ impl Large {
         }
     }
 
-    /// After a crash: takes a page in as it is, all blocks free until items claim them.
+    /// Taking over an arena: takes a page in as it is, all blocks free until items claim them.
     pub fn restore_page(&mut self, facts: &PageFacts, page: u32) {
         facts.set_large(page, Some(u32::try_from(self.pages.len()).unwrap_or(0)));
         self.pages.push(LargePage { page, used: 0 });
     }
 
-    /// After a crash: claims the blocks of a published item and puts it into the ring.
-    pub fn restore_item(&mut self, arena: &Arena, facts: &PageFacts, head: Chunk<'_>) {
+    /// Taking over an arena: claims the blocks of a published item whose chain is whole and puts it into the ring. Does nothing and
+    /// says false when another item has one of the blocks.
+    pub fn restore_item(&mut self, arena: &Arena, facts: &PageFacts, head: Chunk<'_>) -> bool {
         let (_, layout) = head.shape();
-        self.claim(arena, facts, head.offset, u32::try_from(layout.value_len).unwrap_or(0));
+        let mut pieces = vec![(head.offset, u32::try_from(layout.value_len).unwrap_or(0))];
         let mut next = head.large_next();
         while next != Ref(0) {
             let piece = Chunk::named(arena, next);
-            self.claim(arena, facts, piece.offset, u32::try_from(piece.state().sequence()).unwrap_or(0));
+            pieces.push((piece.offset, u32::try_from(piece.state().sequence()).unwrap_or(0)));
             next = piece.body().1;
         }
+        for (claimed, &(offset, order)) in pieces.iter().enumerate() {
+            if !self.claim(arena, facts, offset, order) {
+                pieces[..claimed].iter().for_each(|&(offset, order)| self.disclaim(arena, facts, offset, order));
+                return false;
+            }
+        }
         self.link(arena, head.name());
+        true
     }
 
-    fn claim(&mut self, arena: &Arena, facts: &PageFacts, offset: usize, order: u32) {
+    fn place_of(&mut self, arena: &Arena, facts: &PageFacts, offset: usize, order: u32) -> (&mut LargePage, u64) {
         let number = arena.page_of(arena.name(offset));
         let block = (offset - arena.page_offset(number)) / block_size(arena);
-        self.pages[facts.slot(number) as usize].used |= run_mask(order) << block;
-        self.blocks_used += 1 << order;
+        (&mut self.pages[facts.slot(number) as usize], run_mask(order) << block)
     }
 
-    /// After a crash: pages without any piece; they belong into the pool.
+    fn claim(&mut self, arena: &Arena, facts: &PageFacts, offset: usize, order: u32) -> bool {
+        let (page, mask) = self.place_of(arena, facts, offset, order);
+        if page.used & mask != 0 {
+            return false;
+        }
+        page.used |= mask;
+        self.blocks_used += 1 << order;
+        true
+    }
+
+    fn disclaim(&mut self, arena: &Arena, facts: &PageFacts, offset: usize, order: u32) {
+        let (page, mask) = self.place_of(arena, facts, offset, order);
+        page.used &= !mask;
+        self.blocks_used -= 1 << order;
+    }
+
+    /// Taking over an arena: lets go of an item that lost against another one of its key. Pages stay.
+    pub fn discard(&mut self, arena: &Arena, facts: &PageFacts, head: Chunk<'_>) {
+        self.unlink(arena, head.name());
+        self.disclaim(arena, facts, head.offset, u32::try_from(head.shape().1.value_len).unwrap_or(0));
+        let mut next = head.large_next();
+        while next != Ref(0) {
+            let piece = Chunk::named(arena, next);
+            self.disclaim(arena, facts, piece.offset, u32::try_from(piece.state().sequence()).unwrap_or(0));
+            next = piece.body().1;
+        }
+    }
+
+    /// Taking over an arena: pages without any piece; they belong into the pool.
     pub fn release_empty(&mut self, facts: &PageFacts) -> Vec<u32> {
         let empty: Vec<u32> = self.pages.iter().filter(|page| page.used == 0).map(|page| page.page).collect();
         self.pages.retain(|page| page.used != 0);
@@ -245,6 +280,47 @@ impl Large {
     pub fn emptiest(&self) -> Option<u32> {
         self.pages.iter().min_by_key(|page| page.used.count_ones()).map(|page| page.page)
     }
+}
+
+/// Whether a large item read from an arena of which nothing is known yet has all its pieces, each where a piece may be and its own.
+#[must_use]
+pub fn chain_is_whole(arena: &Arena, head: Chunk<'_>) -> bool {
+    let (_, layout) = head.shape();
+    let Some(room) = piece_room(arena, head.name(), layout.value_len as u64, layout.value_at()) else { return false };
+    if !layout.large || layout.key_len == 0 {
+        return false;
+    }
+    let value_len = head.large_len().load(Ordering::Relaxed) as usize;
+    let (mut room, mut next) = (room, head.large_next());
+    while next != Ref(0) {
+        // The first piece beyond the value's end would be one too many, and a ring of pieces has no end.
+        if room >= value_len || !arena.is_inside(next) || !is_block(arena, next) {
+            return false;
+        }
+        let piece = Chunk::named(arena, next);
+        let Some(more) = piece_room(arena, next, piece.state().sequence(), BODY_HEADER) else { return false };
+        if piece.state().kind() != Kind::Body || piece.body().0 != head.name() {
+            return false;
+        }
+        room += more;
+        next = piece.body().1;
+    }
+    room >= value_len
+}
+
+/// Whether a chunk begins at a block of a page of pieces.
+fn is_block(arena: &Arena, name: Ref) -> bool {
+    let page = arena.page_of(name);
+    arena.geometry(page).chunk_size == LARGE_PAGE
+        && (arena.offset(name) - arena.page_offset(page)).is_multiple_of(block_size(arena))
+}
+
+/// Bytes of the value in a piece of an order, unless no such piece can begin there.
+fn piece_room(arena: &Arena, name: Ref, order: u64, header: usize) -> Option<usize> {
+    let order = u32::try_from(order).ok().filter(|&order| order <= ORDER_MAX)?;
+    let within = arena.offset(name) - arena.page_offset(arena.page_of(name));
+    let size = piece_size(arena, order);
+    within.is_multiple_of(size).then(|| size.saturating_sub(header))
 }
 
 /// Sets or clears the head mark of a large item's first block in the page table, by which a scan finds it.

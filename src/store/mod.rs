@@ -9,7 +9,8 @@
 //! - `classes.rs`, `slabs.rs`, `large.rs`, `pool.rs`: chunk sizes, chunks of one size, pieces of large items, pages of nobody.
 //! - `entry.rs`, `draft.rs`, `pins.rs`: an item seen under its lock, one being filled, one read without a lock.
 //! - `evict.rs`, `expiry.rs`, `maintain.rs`: making room, finding what is over, background steps.
-//! - `scan.rs`, `walk.rs`, `check.rs`, `tally.rs`: rebuilding all this from the pages, dumps, invariants, statistics.
+//! - `restart.rs`, `scan.rs`: memory that outlives the process, and rebuilding all this from its pages.
+//! - `walk.rs`, `check.rs`, `tally.rs`: dumps, invariants, statistics.
 //! - `inner.rs`: what they share, and the order of locks.
 //!
 //! Times come in as [`Now`]; the store asks no clock and starts no thread: background work is
@@ -29,6 +30,7 @@ mod maintain;
 pub mod memory;
 mod pins;
 mod pool;
+mod restart;
 mod scan;
 mod slabs;
 mod tally;
@@ -39,6 +41,9 @@ mod walk;
 pub use draft::Draft;
 pub use entry::{Entry, Pinned, Value};
 pub use index::{KeyHash, Spot};
+pub use memory::Trouble;
+pub use memory::superblock::BootId;
+pub use restart::{Kept, Recovery};
 pub use tally::{ClassStats, Totals};
 pub use walk::Cursor;
 
@@ -186,7 +191,9 @@ impl Store {
     /// # Errors
     /// When the address space or the memory cannot be had; the text says what to do.
     pub fn open(config: &Config) -> Result<Store, String> {
-        Ok(Store { handle: Arc::new(Handle(Arc::new(Inner::new(config)?))) })
+        let inner = Inner::new(config)?;
+        inner.classes.tell();
+        Ok(Store { handle: Arc::new(Handle(Arc::new(inner))) })
     }
 
     /// A handle on the same store for another thread.
@@ -446,7 +453,7 @@ impl Store {
 
     /// `flush_all <later>`: the same at `when` (unix seconds); replaces a pending one.
     pub fn flush_at(&self, when: Exptime) {
-        self.inner().flush_at.store(when, Ordering::Relaxed);
+        self.inner().flush_later(when);
     }
 
     /// Bounded background work: expiry sweep, page moves, shrinking. Called about 10 times a second.
@@ -454,12 +461,13 @@ impl Store {
         self.inner().maintain(now);
     }
 
-    /// `cache_memlimit`: a new bound, in bytes. False when memory is preallocated or the bound does not fit the address range.
+    /// `cache_memlimit`: a new bound, in bytes. False when memory is preallocated or in a file, or the bound does not fit the
+    /// address range.
     #[must_use]
     pub fn set_memory_limit(&self, bytes: u64) -> bool {
         let inner = self.inner();
         let room = u64::from(inner.arena.pages_max()) * inner.arena.page_size() as u64;
-        if inner.preallocated || bytes > room {
+        if inner.preallocated || inner.arena.file().is_some() || bytes > room {
             return false;
         }
         inner.pool.set_limit_bytes(bytes);
@@ -474,7 +482,7 @@ impl Store {
     /// Sequence number (and CAS) drawn last.
     #[must_use]
     pub fn last_sequence(&self) -> u64 {
-        self.inner().sequence.load(Ordering::Relaxed)
+        self.inner().arena.sequence().load(Ordering::Relaxed)
     }
 }
 

@@ -54,7 +54,7 @@ impl Pool {
     pub fn limit_pages(&self, arena: &Arena) -> u32 {
         let bytes = self.limit_bytes().saturating_sub(self.taken_elsewhere.load(Ordering::Relaxed));
         let pages = bytes / arena.page_size() as u64;
-        u32::try_from(pages).unwrap_or(u32::MAX).clamp(1, arena.pages_max())
+        u32::try_from(pages).unwrap_or(u32::MAX).clamp(1, arena.pages_backed())
     }
 
     /// Pages in somebody's hands.
@@ -79,18 +79,26 @@ impl Pool {
 
     /// Takes a page unless fewer than `leave` others would be left within the limit.
     pub fn take(&self, arena: &Arena, leave: u32) -> Option<u32> {
+        let (page, fresh) = self.take_any(arena, leave)?;
+        if fresh {
+            arena.prepare(page);
+        }
+        Some(page)
+    }
+
+    fn take_any(&self, arena: &Arena, leave: u32) -> Option<(u32, bool)> {
         let mut pages = lock(&self.pages);
         if self.available(arena) <= leave {
             return None;
         }
         let page = match pages.returned.pop() {
-            Some(page) => page,
-            None if pages.fresh < arena.pages_max() => {
+            Some(page) => (page, false),
+            None if pages.fresh < arena.pages_backed() => {
                 pages.fresh += 1;
                 // Here, where memory grows, so that giving a page back never allocates.
                 let room = (pages.fresh as usize).saturating_sub(pages.returned.len());
                 pages.returned.reserve(room);
-                pages.fresh - 1
+                (pages.fresh - 1, true)
             }
             None => return None,
         };
@@ -98,26 +106,27 @@ impl Pool {
         Some(page)
     }
 
-    /// Takes a page back. Beyond the limit its memory goes back to the kernel at once.
+    /// Takes a page back. Beyond the limit its memory goes back to the kernel at once; in a file the page is out of use then, and
+    /// not missed: there are as many others as the limit allows, and it does not rise.
     pub fn give(&self, arena: &Arena, page: u32) {
         arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
         let mut pages = lock(&self.pages);
         self.in_use.fetch_sub(1, Ordering::Relaxed);
         if self.in_use() + u32::try_from(pages.returned.len()).unwrap_or(u32::MAX) >= self.limit_pages(arena) {
             arena.give_back_page(page);
+            if arena.file().is_some() {
+                return;
+            }
         }
         pages.returned.push(page);
     }
 
-    /// After a crash: the first `touched` pages of the arena were in use.
-    pub fn restore(&self, touched: u32) {
-        lock(&self.pages).fresh = touched;
-        self.in_use.store(touched, Ordering::Relaxed);
-    }
-
-    /// After a crash: a page among those that was in nobody's hands.
-    pub fn restore_free(&self, page: u32) {
-        lock(&self.pages).returned.push(page);
-        self.in_use.fetch_sub(1, Ordering::Relaxed);
+    /// Taking over an arena: `in_use` pages are in somebody's hands, `free` ones among the first `touched` are not.
+    pub fn restore(&self, touched: u32, in_use: u32, free: Vec<u32>) {
+        let mut pages = lock(&self.pages);
+        pages.fresh = touched;
+        pages.returned = free;
+        pages.returned.reserve(touched as usize);
+        self.in_use.store(in_use, Ordering::Relaxed);
     }
 }

@@ -1,109 +1,218 @@
-//! Rebuilding everything from the pages: what is done with an arena whose process died.
+//! Rebuilding everything from the pages: what is done with an arena that another process left, whether it died or closed it.
 //!
 //! The arena alone says which items there are: the page table gives each page's chunk size and how many chunks were carved, each
 //! chunk's state word says whether it is a published item. Index, free lists, counts, expiry words are made anew. Of two
 //! published items of one key, left by a death between publishing the new and unpublishing the old, the one with the higher
 //! sequence number is kept (a chunk and its copy, left by a death during a move, have the same: either will do).
+//!
+//! Pages are scanned by several threads, each page by one. Until all are done nothing is freed and nothing expires: an expired item
+//! may be what hides an older one of its key.
+//!
+//! What is read is believed only as far as it can do no harm: sizes, references and pages are checked before they are followed.
+//! Stores to the arena leave it as good as it was at any moment, so a scan may die, too.
 
 use super::inner::Inner;
-use super::large::{block_size, piece_size};
-use super::memory::arena::LARGE_PAGE;
-use super::memory::item::{BODY_HEADER, Chunk, PINNED};
-use super::memory::{Kind, Ref, Stable, State};
-use super::slabs::Class;
-use super::{Config, Handle, Store, large};
-use crate::sync::{Arc, Ordering, lock};
+use super::large::{block_size, chain_is_whole};
+use super::memory::arena::{Geometry, LARGE_PAGE};
+use super::memory::item::{Chunk, Layout, PINNED};
+use super::memory::{Arena, Kind, Ref, Stable, State};
+use super::{KeyHash, Spot, large};
+use crate::sync::{AtomicU32, Ordering, lock};
+use arrayvec::ArrayVec;
+use std::thread;
 
-impl Store {
-    /// A store over the arena of another one that is in nobody's hands any more, with nothing else taken over.
-    ///
-    /// # Errors
-    /// When other handles exist, or the configuration has other sizes than the arena was made with.
-    pub fn rebuilt(self, config: &Config) -> Result<Store, String> {
-        let handle = Arc::try_unwrap(self.handle).map_err(|_| "somebody still uses the store")?;
-        let inner = Arc::try_unwrap(handle.0).map_err(|_| "somebody still uses the store")?;
-        if config.seed == 0 {
-            return Err("a rebuilt store needs the seed it was made with".to_string());
+/// Items whose places in the index are on their way from memory at a time.
+const BATCH: usize = 32;
+/// Pages that a thread takes at a time.
+const PAGES_AT_A_TIME: u32 = 4;
+/// Threads beyond which memory is the limit.
+const THREADS_MAX: usize = 16;
+
+/// What a scan came upon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// Items that are there now.
+    pub items: u64,
+    /// Items and pages that were left out because something about them cannot be.
+    pub unsound: u64,
+}
+
+/// What one thread found.
+#[derive(Default)]
+struct Found {
+    pages: Vec<ScannedPage>,
+    losers: Vec<Ref>,
+    sequence: u64,
+}
+
+#[derive(Clone, Copy)]
+struct ScannedPage {
+    page: u32,
+    class: usize,
+    /// Bytes of the items.
+    requested: u64,
+    free_head: u32,
+    free: u32,
+}
+
+/// How many threads to use when nothing else is said.
+pub fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
+}
+
+/// Calls `work` in so many threads, this one among them (fewer when the system gives none), and collects the results.
+pub fn in_parallel<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    thread::scope(|scope| {
+        let spawn = |_| thread::Builder::new().name("restart".to_owned()).spawn_scoped(scope, &work).ok();
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+        let mut results = vec![work()];
+        results.extend(others.into_iter().filter_map(|thread| thread.join().ok()));
+        results
+    })
+}
+
+/// Hands numbers below an end out to threads, some at a time.
+struct Shares {
+    next: AtomicU32,
+    end: u32,
+}
+
+impl Shares {
+    fn next(&self) -> Option<std::ops::Range<u32>> {
+        let start = self.next.fetch_add(PAGES_AT_A_TIME, Ordering::Relaxed);
+        (start < self.end).then(|| start..(start + PAGES_AT_A_TIME).min(self.end))
+    }
+}
+
+/// Calls `visit` for each page up to `end`, in several threads, each with a value of its own; collects those.
+pub fn each_page<T: Default + Send>(threads: usize, end: u32, visit: impl Fn(u32, &mut T) + Sync) -> Vec<T> {
+    let shares = Shares { next: AtomicU32::new(0), end };
+    in_parallel(if end > PAGES_AT_A_TIME { threads } else { 1 }, || {
+        let mut found = T::default();
+        while let Some(share) = shares.next() {
+            share.for_each(|page| visit(page, &mut found));
         }
-        let rebuilt = Inner::with_arena(config, inner.arena)?;
-        rebuilt.scan()?;
-        Ok(Store { handle: Arc::new(Handle(Arc::new(rebuilt))) })
+        found
+    })
+}
+
+/// Pages up to the last one in somebody's hands.
+pub fn touched(arena: &Arena) -> u32 {
+    let last = (0..arena.pages_present()).rev().find(|&page| arena.geometry(page).chunk_size != 0);
+    last.map_or(0, |page| page + 1)
+}
+
+/// The layout of the item in a chunk of `size` bytes that is not large, if it is a published one that makes sense.
+pub fn sound(chunk: Chunk<'_>, size: usize) -> Option<Layout> {
+    let layout = chunk.shape().1;
+    let sound = chunk.state().kind() == Kind::Item && !layout.large && layout.key_len > 0 && layout.total() <= size;
+    sound.then_some(layout)
+}
+
+/// Calls `visit` for each large item that begins in a page and whose pieces are all there, and `broken` for those that claim to be one.
+pub fn each_large<'a>(
+    arena: &'a Arena,
+    page: u32,
+    mut visit: impl FnMut(Chunk<'a>),
+    mut broken: impl FnMut(Chunk<'a>),
+) {
+    let marks = arena.heads(page);
+    for block in (0..64).filter(|block| marks >> block & 1 == 1) {
+        let chunk = Chunk::at(arena, arena.page_offset(page) + block * block_size(arena));
+        if chunk.state().kind() == Kind::Item && chain_is_whole(arena, chunk) { visit(chunk) } else { broken(chunk) }
     }
 }
 
 impl Inner {
-    /// Reads the page table and every carved chunk.
-    fn scan(&self) -> Result<(), String> {
-        let pages = (0..self.arena.pages_max()).rev().find(|&page| self.arena.geometry(page).chunk_size != 0);
-        let touched = pages.map_or(0, |page| page + 1);
-        self.pool.restore(touched);
-        let mut large_pages = Vec::new();
-        for page in 0..touched {
-            match self.arena.geometry(page).chunk_size {
-                0 => self.pool.restore_free(page),
-                LARGE_PAGE => large_pages.push(page),
-                size => self.scan_page(page, size)?,
+    /// Takes everything in that the pages hold. Every chunk size in the page table is one of the classes', and nobody else is at work.
+    pub fn scan(&self, threads: usize) -> Scanned {
+        let touched = touched(&self.arena);
+        let mut scanned = Scanned { unsound: self.drop_impossible_pages(touched), ..Scanned::default() };
+        let carved = (0..touched).map(|page| self.arena.geometry(page)).map(|geometry| match geometry.chunk_size {
+            LARGE_PAGE => 0,
+            _ => u64::from(geometry.carved),
+        });
+        self.index.presize(carved.sum());
+        let found = each_page(threads, touched, |page, found: &mut Found| {
+            let geometry = self.arena.geometry(page);
+            if geometry.chunk_size != 0 && geometry.chunk_size != LARGE_PAGE {
+                self.scan_page(page, geometry, found);
             }
+        });
+        let mut losers = Vec::new();
+        for mut found in found {
+            self.adopt_scanned(&found.pages);
+            losers.append(&mut found.losers);
+            self.arena.sequence().fetch_max(found.sequence, Ordering::Relaxed);
         }
-        self.scan_large(&large_pages);
-        for class in &self.slabs {
-            let mut class = lock(class);
-            for page in class.release_empty(&self.facts) {
-                self.pool.give(&self.arena, page);
-            }
-            self.show_standing(&class);
-        }
+        scanned.unsound += self.scan_large(touched, &mut losers);
+        losers.into_iter().for_each(|loser| self.discard(loser));
+        self.release_empty();
+        self.count_pages(touched);
         self.pool.set_taken_elsewhere(self.index.bytes());
-        Ok(())
+        scanned.items = self.index.entry_count();
+        scanned
     }
 
-    fn scan_page(&self, page: u32, size: u32) -> Result<(), String> {
-        let index = self.classes.sizes.iter().position(|&other| other == size as usize);
-        let index = index.ok_or(format!("the arena has chunks of {size} bytes, the slab classes do not"))?;
-        let mut class = lock(&self.slabs[index]);
-        let carved = self.arena.geometry(page).carved;
-        class.adopt_carved(&self.arena, &self.facts, page, carved);
-        for number in 0..carved {
-            let offset = class.chunk_offset(&self.arena, page, number);
-            let chunk = Chunk::at(&self.arena, offset);
-            let (_, layout) = chunk.shape();
-            let sound = chunk.state().kind() == Kind::Item && !layout.large && layout.total() <= class.chunk_size;
-            if sound && layout.key_len > 0 {
-                class.counts.requested += layout.total() as u64;
-                if let Some(loser) = self.take_in(chunk, &class) {
-                    self.discard(&mut class, loser);
-                }
-            } else {
-                class.restore_free(&self.arena, &self.facts, offset);
+    /// More chunks carved than a page has: nothing in it can be believed.
+    fn drop_impossible_pages(&self, touched: u32) -> u64 {
+        let mut dropped = 0;
+        for page in 0..touched {
+            let Geometry { chunk_size, carved } = self.arena.geometry(page);
+            let bytes = u64::from(chunk_size) * u64::from(carved);
+            if chunk_size != LARGE_PAGE && bytes > self.arena.page_size() as u64 {
+                self.arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
+                dropped += 1;
             }
         }
-        Ok(())
+        dropped
     }
 
-    /// The loser of two items of one key; its page may be of another class than the one that is being scanned.
-    fn discard(&self, class: &mut Class, loser: Ref) {
-        let owner = self.facts.owner(self.arena.page_of(loser));
-        let chunk = Chunk::named(&self.arena, loser);
-        let bytes = chunk.shape().1.total() as u64;
-        if owner == class.index + 1 {
-            class.counts.requested -= bytes;
-            class.restore_free(&self.arena, &self.facts, chunk.offset);
-        } else {
-            let mut other = lock(&self.slabs[owner as usize - 1]);
-            other.counts.requested -= bytes;
-            other.restore_free(&self.arena, &self.facts, chunk.offset);
+    fn scan_page(&self, page: u32, geometry: Geometry, found: &mut Found) {
+        let size = geometry.chunk_size as usize;
+        let Some(class) = self.classes.sizes.iter().position(|&other| other == size) else { return };
+        let per_page = u32::try_from(self.arena.page_size() / size).unwrap_or(0);
+        let free = per_page.saturating_sub(geometry.carved);
+        let mut scanned = ScannedPage { page, class, requested: 0, free_head: 0, free };
+        let mut batch: ArrayVec<(Ref, Spot), BATCH> = ArrayVec::new();
+        for number in 0..geometry.carved {
+            let chunk = Chunk::at(&self.arena, self.arena.page_offset(page) + number as usize * size);
+            let Some(layout) = sound(chunk, size) else {
+                chunk.set_state(State::of(Kind::Free));
+                chunk.time().store(scanned.free_head, Ordering::Relaxed);
+                scanned.free_head = number + 1;
+                scanned.free += 1;
+                continue;
+            };
+            scanned.requested += layout.total() as u64;
+            let hash = self.take_note(chunk, &mut found.sequence);
+            let spot = self.index.spot(hash);
+            self.index.prefetch(&spot);
+            batch.push((chunk.name(), spot));
+            if batch.is_full() {
+                found.losers.extend(batch.drain(..).filter_map(|(name, spot)| self.take_in(name, &spot)));
+            }
         }
+        found.losers.extend(batch.drain(..).filter_map(|(name, spot)| self.take_in(name, &spot)));
+        found.pages.push(scanned);
+    }
+
+    /// Notes what the item says beside its key, whose hash is returned.
+    fn take_note(&self, chunk: Chunk<'_>, sequence: &mut u64) -> KeyHash {
+        let state = chunk.state();
+        if state.has(PINNED) {
+            chunk.set_state(state.with(PINNED, false));
+        }
+        *sequence = (*sequence).max(state.sequence());
+        self.expiry.note(chunk.offset, chunk.shape().0);
+        // Nothing is freed during a scan.
+        self.hasher.hash(self.key_of(chunk.name(), Stable::from_guard(self)))
     }
 
     /// Puts a published item into the index; returns the one of its key that lost to it or won over it, if there was one.
-    fn take_in<T>(&self, chunk: Chunk<'_>, guard: &T) -> Option<Ref> {
-        let name = chunk.name();
-        let state = chunk.state().with(PINNED, false);
-        chunk.set_state(state);
-        self.sequence.fetch_max(state.sequence(), Ordering::Relaxed);
-        self.expiry.note(chunk.offset, chunk.shape().0);
-        let key = self.key_of(name, Stable::from_guard(guard));
-        let locked = self.index.lock(self.hasher.hash(key));
+    fn take_in(&self, name: Ref, spot: &Spot) -> Option<Ref> {
+        let key = self.key_of(name, Stable::from_guard(self));
+        let locked = self.index.lock_at(spot);
         let Some((slot, other)) = self.find(&locked, key) else {
             let grow = locked.insert(name);
             drop(locked);
@@ -112,76 +221,93 @@ impl Inner {
             }
             return None;
         };
-        if Chunk::named(&self.arena, other).state().sequence() >= state.sequence() {
+        let sequence = |name| Chunk::named(&self.arena, name).state().sequence();
+        if sequence(other) >= sequence(name) {
             return Some(name);
         }
         locked.replace(slot, other, name);
         Some(other)
     }
 
-    /// Large pages: their head marks say where to look for items; what no item holds is free.
-    fn scan_large(&self, pages: &[u32]) {
-        let mut large = lock(&self.large);
-        let mut heads = Vec::new();
-        for &page in pages {
-            let marks = self.arena.heads(page);
-            large.restore_page(&self.facts, page);
-            let blocks = (0..64).filter(|block| marks >> block & 1 == 1);
-            heads.extend(blocks.map(|block| self.arena.page_offset(page) + block * block_size(&self.arena)));
-        }
-        let mut losers = Vec::new();
-        for offset in heads {
-            let chunk = Chunk::at(&self.arena, offset);
-            if chunk.state().kind() != Kind::Item || !self.chain_is_whole(chunk) {
-                large::mark_head(&self.arena, chunk.name(), false);
-                continue;
-            }
-            let (_, layout) = chunk.shape();
-            let value_len = chunk.large_len().load(Ordering::Relaxed) as usize;
-            large.counts.requested += (layout.value_at() + value_len) as u64;
-            large.restore_item(&self.arena, &self.facts, chunk);
-            losers.extend(self.take_in(chunk, &*large));
-        }
-        let (losers_large, losers_small): (Vec<Ref>, Vec<Ref>) =
-            losers.into_iter().partition(|&loser| Chunk::named(&self.arena, loser).shape().1.large);
-        for loser in losers_large {
-            large::mark_head(&self.arena, loser, false);
-            Chunk::named(&self.arena, loser).set_state(State::of(Kind::Draft));
-            self.free_large(&mut large, loser);
-        }
-        for page in large.release_empty(&self.facts) {
-            self.pool.give(&self.arena, page);
-        }
-        self.show_large_standing(&large);
-        drop(large);
-        for loser in losers_small {
-            Chunk::named(&self.arena, loser).set_state(State::of(Kind::Draft));
-            self.free(loser);
+    fn adopt_scanned(&self, pages: &[ScannedPage]) {
+        for scanned in pages {
+            let mut class = lock(&self.slabs[scanned.class]);
+            class.counts.requested += scanned.requested;
+            class.restore_page(&self.facts, scanned.page, scanned.free_head, scanned.free);
         }
     }
 
-    /// Whether a large item's pieces add up to its value.
-    fn chain_is_whole(&self, head: Chunk<'_>) -> bool {
-        let (_, layout) = head.shape();
-        if !layout.large || layout.value_len > large::ORDER_MAX as usize {
-            return false;
+    /// Large pages: their head marks say where to look for items; what no item holds is free.
+    fn scan_large(&self, touched: u32, losers: &mut Vec<Ref>) -> u64 {
+        let mut large = lock(&self.large);
+        let pages: Vec<u32> = (0..touched).filter(|&page| self.arena.geometry(page).chunk_size == LARGE_PAGE).collect();
+        pages.iter().for_each(|&page| large.restore_page(&self.facts, page));
+        let (mut heads, mut wrong) = (Vec::new(), Vec::new());
+        for &page in &pages {
+            each_large(&self.arena, page, |head| heads.push(head), |chunk| wrong.push(chunk));
         }
-        let value_len = head.large_len().load(Ordering::Relaxed) as usize;
-        let order = u32::try_from(layout.value_len).unwrap_or(0);
-        let mut room = piece_size(&self.arena, order).saturating_sub(layout.value_at());
-        let mut next = head.large_next();
-        while next != Ref(0) && room < value_len {
-            let piece = Chunk::named(&self.arena, next);
-            let order = piece.state().sequence();
-            if piece.state().kind() != Kind::Body
-                || piece.body().0 != head.name()
-                || order > u64::from(large::ORDER_MAX)
-            {
-                return false;
+        heads.retain(|&head| {
+            let claimed = large.restore_item(&self.arena, &self.facts, head);
+            if !claimed {
+                wrong.push(head);
             }
-            room += piece_size(&self.arena, u32::try_from(order).unwrap_or(0)) - BODY_HEADER;
-            next = piece.body().1;
+            claimed
+        });
+        // A mark without an item is what dying between the two leaves.
+        let unsound = wrong.iter().filter(|chunk| chunk.state().kind() == Kind::Item).count();
+        wrong.iter().for_each(|chunk| large::mark_head(&self.arena, chunk.name(), false));
+        let mut sequence = 0;
+        for head in heads {
+            let value_len = head.large_len().load(Ordering::Relaxed) as usize;
+            large.counts.requested += (head.shape().1.value_at() + value_len) as u64;
+            let hash = self.take_note(head, &mut sequence);
+            losers.extend(self.take_in(head.name(), &self.index.spot(hash)));
         }
-        room >= value_len
+        self.arena.sequence().fetch_max(sequence, Ordering::Relaxed);
+        unsound as u64
+    }
+
+    /// Gives back the loser of two items of one key.
+    fn discard(&self, loser: Ref) {
+        let chunk = Chunk::named(&self.arena, loser);
+        let layout = chunk.shape().1;
+        chunk.set_state(State::of(Kind::Draft));
+        if layout.large {
+            large::mark_head(&self.arena, loser, false);
+            let mut large = lock(&self.large);
+            let total = layout.value_at() + chunk.large_len().load(Ordering::Relaxed) as usize;
+            large.counts.requested -= total as u64;
+            large.discard(&self.arena, &self.facts, chunk);
+            return;
+        }
+        let owner = self.facts.owner(self.arena.page_of(loser));
+        let mut class = lock(&self.slabs[owner as usize - 1]);
+        class.counts.requested -= layout.total() as u64;
+        class.restore_free(&self.arena, &self.facts, chunk.offset);
+    }
+
+    /// Pages without any item become pages of nobody.
+    fn release_empty(&self) {
+        let nobody = Geometry { chunk_size: 0, carved: 0 };
+        for class in &self.slabs {
+            let mut class = lock(class);
+            let empty = class.release_empty(&self.facts);
+            empty.into_iter().for_each(|page| self.arena.set_geometry(page, nobody));
+            self.show_standing(&class);
+        }
+        let mut large = lock(&self.large);
+        let empty = large.release_empty(&self.facts);
+        empty.into_iter().for_each(|page| self.arena.set_geometry(page, nobody));
+        self.show_large_standing(&large);
+    }
+
+    /// Tells the pool which pages are in use. Of the others it gets those that there is memory for.
+    fn count_pages(&self, touched: u32) {
+        let backed = self.arena.pages_backed();
+        let (used, free): (Vec<u32>, Vec<u32>) =
+            (0..touched).partition(|&page| self.arena.geometry(page).chunk_size != 0);
+        let (free, beyond): (Vec<u32>, Vec<u32>) = free.into_iter().partition(|&page| page < backed);
+        beyond.into_iter().for_each(|page| self.arena.give_back_page(page));
+        self.pool.restore(touched, u32::try_from(used.len()).unwrap_or(u32::MAX), free);
     }
 }

@@ -195,22 +195,28 @@ impl Class {
         self.free += u64::from(self.per_page);
     }
 
-    /// After a crash: takes a page in as it is. Its carved chunks count as used until [`Class::restore_free`] says otherwise.
-    pub fn adopt_carved(&mut self, arena: &Arena, facts: &PageFacts, page: u32, carved: u32) {
-        self.adopt(arena, facts, page);
-        #[expect(clippy::cast_possible_truncation, reason = "chunk sizes fit 32 bits")]
-        arena.set_geometry(page, Geometry { chunk_size: self.chunk_size as u32, carved });
-        facts.set(page, FREE, self.per_page - carved);
-        self.free -= u64::from(carved);
+    /// Taking over an arena: a page that was scanned, with the head of its list of free chunks and their number.
+    pub fn restore_page(&mut self, facts: &PageFacts, page: u32, free_head: u32, free: u32) {
+        facts.set(page, SLOT, u32::try_from(self.pages.len()).unwrap_or(0));
+        facts.set(page, OWNER, self.index + 1);
+        facts.set(page, FREE_HEAD, free_head);
+        facts.set(page, FREE, free);
+        facts.set(page, DRAINING, 0);
+        facts.set(page, OPEN, u32::from(free > 0));
+        self.pages.push(page);
+        if free > 0 {
+            self.open.push(page);
+        }
+        self.free += u64::from(free);
     }
 
-    /// After a crash: a carved chunk that holds no item.
+    /// Taking over an arena: a chunk of a restored page whose item lost against another one of its key.
     pub fn restore_free(&mut self, arena: &Arena, facts: &PageFacts, offset: usize) {
         Chunk::at(arena, offset).set_state(State::of(Kind::Draft));
         self.put(arena, facts, offset);
     }
 
-    /// After a crash: pages without any item; they belong into the pool.
+    /// Taking over an arena: pages without any item; they belong into the pool.
     pub fn release_empty(&mut self, facts: &PageFacts) -> Vec<u32> {
         let empty: Vec<u32> =
             self.pages.iter().copied().filter(|&page| facts.get(page, FREE) == self.per_page).collect();

@@ -6,22 +6,22 @@ use super::*;
 use std::collections::HashMap;
 
 /// splitmix64: small, seeded, good enough.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         word ^ word >> 31
     }
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 }
 
-fn config(megabytes: u64) -> Config {
+pub(super) fn config(megabytes: u64) -> Config {
     Config {
         memory_bytes: megabytes << 20,
         item_size_max: 1 << 20,
@@ -36,18 +36,18 @@ fn config(megabytes: u64) -> Config {
     }
 }
 
-fn shape(value_len: usize) -> Shape {
+pub(super) fn shape(value_len: usize) -> Shape {
     Shape { flags: 0, exptime: 0, value_len, base64_key: false, chosen_cas: None, renews: false }
 }
 
-fn set(store: &Store, key: &[u8], value: &[u8], exptime: Exptime, now: Now) -> Result<u64, Refused> {
+pub(super) fn set(store: &Store, key: &[u8], value: &[u8], exptime: Exptime, now: Now) -> Result<u64, Refused> {
     let shape = Shape { exptime, flags: u32::from(key[0]) % 3, ..shape(value.len()) };
     let mut draft = store.reserve(key, store.hash(key), &shape, now)?;
     draft.write(value, now)?;
     Ok(store.commit(draft, now, |_, _| Decision::<()>::Link(Marks::default())).expect("linked"))
 }
 
-fn get(store: &Store, key: &[u8], now: Now) -> Option<Vec<u8>> {
+pub(super) fn get(store: &Store, key: &[u8], now: Now) -> Option<Vec<u8>> {
     let value = store.lookup(key, store.hash(key), now, |lookup| match lookup {
         Lookup::Found(mut entry) => {
             entry.bump(now);
@@ -71,7 +71,7 @@ fn get(store: &Store, key: &[u8], now: Now) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn delete(store: &Store, key: &[u8], now: Now) -> bool {
+pub(super) fn delete(store: &Store, key: &[u8], now: Now) -> bool {
     store.lookup(key, store.hash(key), now, |lookup| match lookup {
         Lookup::Found(entry) => {
             entry.remove();
@@ -81,7 +81,7 @@ fn delete(store: &Store, key: &[u8], now: Now) -> bool {
     })
 }
 
-fn touch(store: &Store, key: &[u8], exptime: Exptime, now: Now) -> bool {
+pub(super) fn touch(store: &Store, key: &[u8], exptime: Exptime, now: Now) -> bool {
     store.lookup(key, store.hash(key), now, |lookup| match lookup {
         Lookup::Found(mut entry) => {
             entry.touch(exptime);
@@ -92,7 +92,7 @@ fn touch(store: &Store, key: &[u8], exptime: Exptime, now: Now) -> bool {
 }
 
 /// What the model holds for a key: value and expiry.
-type Model = HashMap<Vec<u8>, (Vec<u8>, Exptime)>;
+pub(super) type Model = HashMap<Vec<u8>, (Vec<u8>, Exptime)>;
 
 fn value_of(random: &mut Random, large: bool) -> Vec<u8> {
     let len = match random.below(if large { 12 } else { 9 }) {
@@ -106,7 +106,7 @@ fn value_of(random: &mut Random, large: bool) -> Vec<u8> {
 }
 
 /// One random operation on both; what the store has lost by evicting is taken out of the model when it is noticed.
-fn step(store: &Store, model: &mut Model, random: &mut Random, now: Now, keys: u64) {
+pub(super) fn step(store: &Store, model: &mut Model, random: &mut Random, now: Now, keys: u64) {
     let key = format!("key:{}", random.below(keys)).into_bytes();
     let live = model.get(&key).filter(|(_, exptime)| *exptime == 0 || *exptime > now.seconds).cloned();
     match random.below(10) {

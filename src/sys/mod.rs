@@ -2,6 +2,7 @@
 //! `unsafe`. Beside `store/memory` the only place with `unsafe`.
 #![allow(unsafe_code, reason = "one of the two rooms for unsafe: system calls")]
 
+pub mod files;
 pub mod memory;
 pub mod process;
 pub mod resources;

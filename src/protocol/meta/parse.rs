@@ -90,7 +90,8 @@ fn set<'a>(line: Line<'a>, scratch: &mut Scratch<'a>) -> Parsed<'a> {
         new_cas: flags.new_cas.filter(|&cas| cas != 0),
         invalidate: flags.has(b'I') && compare.is_some() && !joins,
         vivify: flags.vivify.filter(|_| joins),
-        meta: true,
+        refusal_removes: true,
+        counts_when_whole: false,
     };
     command(MetaVerb::Set, Request::Store(store), &flags, &words)
 }
@@ -111,6 +112,7 @@ fn delete<'a>(line: Line<'a>, scratch: &mut Scratch<'a>) -> Parsed<'a> {
         new_cas: flags.new_cas.filter(|_| invalidate || clear),
         invalidate,
         clear,
+        mismatch_is_miss: true,
         exptime: flags.exptime.filter(|_| invalidate || clear),
         flags: flags.client_flags.filter(|_| clear).unwrap_or(0),
     };

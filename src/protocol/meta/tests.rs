@@ -63,12 +63,22 @@ fn plain_set(key: Key<'_>) -> Store<'_> {
         new_cas: None,
         invalidate: false,
         vivify: None,
-        meta: true,
+        refusal_removes: true,
+        counts_when_whole: false,
     }
 }
 
 fn plain_delete(key: Key<'_>) -> Delete<'_> {
-    Delete { key, compare: None, new_cas: None, invalidate: false, clear: false, exptime: None, flags: 0 }
+    Delete {
+        key,
+        compare: None,
+        new_cas: None,
+        invalidate: false,
+        clear: false,
+        exptime: None,
+        flags: 0,
+        mismatch_is_miss: true,
+    }
 }
 
 fn plain_arith(key: Key<'_>) -> Arith<'_> {

@@ -108,7 +108,8 @@ fn storage(line: Line<'_>, mode: StoreMode, compares: bool) -> Parsed<'_> {
         new_cas: None,
         invalidate: false,
         vivify: None,
-        meta: false,
+        refusal_removes: mode == StoreMode::Set && !compares,
+        counts_when_whole: false,
     };
     // The words so far were numbers, so `noreply` can only be behind them.
     command(Request::Store(store), words.last() == Some(b"noreply"))
@@ -139,6 +140,7 @@ fn delete(line: Line<'_>) -> Parsed<'_> {
         new_cas: None,
         invalidate: false,
         clear: false,
+        mismatch_is_miss: false,
         exptime: None,
         flags: 0,
     };

@@ -66,7 +66,7 @@ pub fn value_line(out: &mut Vec<u8>, key: &[u8], flags: u32, size: usize, cas: O
 /// The replies that are the same words whatever was asked.
 pub(in crate::protocol) fn line(out: &mut Vec<u8>, reply: &Reply<'_>) {
     let line: &[u8] = match reply {
-        Reply::Stored(_) => b"STORED\r\n",
+        Reply::Stored(_) | Reply::Authenticated => b"STORED\r\n",
         Reply::NotStored(_) => b"NOT_STORED\r\n",
         Reply::Exists(_) => b"EXISTS\r\n",
         Reply::NotFound(_) => b"NOT_FOUND\r\n",
@@ -79,7 +79,9 @@ pub(in crate::protocol) fn line(out: &mut Vec<u8>, reply: &Reply<'_>) {
         Reply::Lines(lines) => lines,
         Reply::Error(error) => return push_error(out, error),
         // A missing key of `get` prints nothing, and neither does what has no classic spelling.
-        Reply::Miss | Reply::Nothing | Reply::Hit(_) | Reply::Inspected(_) => b"",
+        Reply::Miss | Reply::Nothing | Reply::Hit(_) | Reply::Inspected(_) | Reply::Mechanisms | Reply::Challenge => {
+            b""
+        }
     };
     out.extend_from_slice(line);
 }

@@ -57,7 +57,8 @@ fn plain_set(key: &[u8]) -> Store<'_> {
         new_cas: None,
         invalidate: false,
         vivify: None,
-        meta: false,
+        refusal_removes: true,
+        counts_when_whole: false,
     }
 }
 
@@ -123,13 +124,22 @@ fn storage_lines_become_stores() {
             asked(Store { flags: 5, exptime: -1, value_len: 2_147_483_645, ..plain_set(b"k") }, false),
         ),
         (b"set k 0 2147483648 -", asked(Store { exptime: -2_147_483_648, value_len: 0, ..plain_set(b"k") }, false)),
-        (b"add k 0 0 1", asked(Store { mode: StoreMode::Add, ..plain_set(b"k") }, false)),
-        (b"replace k 0 0 1", asked(Store { mode: StoreMode::Replace, ..plain_set(b"k") }, false)),
-        (b"append k 0 0 1", asked(Store { mode: StoreMode::Append, ..plain_set(b"k") }, false)),
-        (b"prepend k 0 0 1", asked(Store { mode: StoreMode::Prepend, ..plain_set(b"k") }, false)),
-        (b"cas k 0 0 1 7", asked(Store { compare: Some(7), ..plain_set(b"k") }, false)),
-        (b"cas k 0 0 1 0 noreply", asked(Store { compare: Some(0), ..plain_set(b"k") }, true)),
-        (b"cas k 0 0 1 18446744073709551615 x", asked(Store { compare: Some(u64::MAX), ..plain_set(b"k") }, false)),
+        (b"add k 0 0 1", asked(Store { mode: StoreMode::Add, refusal_removes: false, ..plain_set(b"k") }, false)),
+        (
+            b"replace k 0 0 1",
+            asked(Store { mode: StoreMode::Replace, refusal_removes: false, ..plain_set(b"k") }, false),
+        ),
+        (b"append k 0 0 1", asked(Store { mode: StoreMode::Append, refusal_removes: false, ..plain_set(b"k") }, false)),
+        (
+            b"prepend k 0 0 1",
+            asked(Store { mode: StoreMode::Prepend, refusal_removes: false, ..plain_set(b"k") }, false),
+        ),
+        (b"cas k 0 0 1 7", asked(Store { compare: Some(7), refusal_removes: false, ..plain_set(b"k") }, false)),
+        (b"cas k 0 0 1 0 noreply", asked(Store { compare: Some(0), refusal_removes: false, ..plain_set(b"k") }, true)),
+        (
+            b"cas k 0 0 1 18446744073709551615 x",
+            asked(Store { compare: Some(u64::MAX), refusal_removes: false, ..plain_set(b"k") }, false),
+        ),
     ]);
     let longest = [b'k'; 250];
     let line = [&b"set "[..], &longest, b" 0 0 1"].concat();

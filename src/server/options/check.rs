@@ -4,7 +4,7 @@ use super::Typed;
 use super::extended::PAGE_BYTES;
 use super::number::whole;
 use crate::server::exit::{Exit, FAILURE, USAGE};
-use crate::settings::Settings;
+use crate::settings::{BindingProtocol, Settings};
 
 /// Least `-I`.
 const ITEM_SIZE_LEAST: usize = 1024;
@@ -24,6 +24,9 @@ pub fn settle(typed: &mut Typed) -> Result<(), Exit> {
     if let Some(list) = &typed.slab_sizes {
         typed.settings.slab_sizes = Some(slab_sizes(list, &typed.settings)?);
     }
+    if typed.udp_given && !typed.tcp_given && typed.settings.udp_port != 0 {
+        typed.settings.tcp_port = typed.settings.udp_port;
+    }
     let settings = &typed.settings;
     if settings.hot_lru_pct + settings.warm_lru_pct > 80 {
         return usage("hot_lru_pct + warm_lru_pct cannot be more than 80% combined");
@@ -33,6 +36,39 @@ pub fn settle(typed: &mut Typed) -> Result<(), Exit> {
     }
     if settings.tcp_port > i32::from(u16::MAX) {
         return usage(format!("ERROR: Invalid port number {}.", settings.tcp_port));
+    }
+    if settings.udp_port > i32::from(u16::MAX) {
+        return usage(format!("ERROR: Invalid port number {}.", settings.udp_port));
+    }
+    if settings.udp_port != 0 && settings.sasl {
+        return usage("ERROR: Cannot enable UDP while using binary SASL authentication.");
+    }
+    if settings.udp_port != 0 && settings.auth_file.is_some() {
+        return usage("Cannot use UDP with ascii authentication enabled (-U 0 to disable)");
+    }
+    if settings.tls.enabled && settings.tcp_port == 0 {
+        return usage("ERROR: You cannot enable SSL without a TCP port.");
+    }
+    authentication(typed)
+}
+
+/// Each kind of authentication is one protocol's, and no other may be spoken then: it would be a way in without.
+fn authentication(typed: &mut Typed) -> Result<(), Exit> {
+    let settings = &mut typed.settings;
+    if settings.sasl {
+        if !typed.protocol_given {
+            settings.binding_protocol = BindingProtocol::Binary;
+        } else if settings.binding_protocol != BindingProtocol::Binary {
+            return usage("ERROR: You cannot allow the ASCII protocol while using SASL.");
+        }
+    }
+    if settings.auth_file.is_some() {
+        // memcached forgets `-S` where both are given.
+        if !typed.protocol_given && !settings.sasl {
+            settings.binding_protocol = BindingProtocol::Ascii;
+        } else if settings.binding_protocol != BindingProtocol::Ascii {
+            return usage("ERROR: You cannot allow the BINARY protocol while using ascii authentication tokens.");
+        }
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! The extended options, `-o a,b=c,...`: a row each (section 10 of the reference).
 
 use super::number::{atof, atoi, decimal, whole};
-use super::{Typed, text};
+use super::{Typed, path, text};
 use crate::server::exit::{Exit, FAILURE};
-use crate::settings::{HashAlgorithm, MIB, Settings};
+use crate::settings::{HashAlgorithm, MIB, Settings, TlsVersion, UdpAnswerMax, UnfitFile, VerifyMode};
 use std::ops::RangeInclusive;
 
 /// A row of the table of extended options.
@@ -234,19 +234,78 @@ pub static EXTENDED: &[Sub] = &[
             t.settings.sock_cookie_id = atoi(v).cast_unsigned();
             Ok(())
         })),
+    sub("memory_file_unfit", "refuse", "what to do with a memory file that is damaged, foreign or\n\
+         of before a reboot: refuse to start, or set_aside and start empty",
+        Kind::Value("Missing memory_file_unfit argument", |t, v| {
+            t.settings.memory_file_unfit = match v {
+                b"refuse" => UnfitFile::Refuse,
+                b"set_aside" => UnfitFile::SetAside,
+                _ => return Err(bad("memory_file_unfit must be refuse or set_aside")),
+            };
+            Ok(())
+        })),
+    sub("keep_memory", "", "without -e, keep items in a file of the service's runtime\n\
+         directory, where systemd gives one (default: on)",
+        Kind::Switch(|s, on| s.keep_memory = on)),
     sub("drop_privileges", "", "allow only the system calls that a server needs (default: on;\n\
          given, the start fails where the kernel has no filter for them)",
         Kind::Switch(|s, on| s.drop_privileges = Some(on))),
-    sub("ssl_chain_cert", "", "certificate chain, PEM", Kind::Absent),
-    sub("ssl_key", "", "private key", Kind::Absent),
-    sub("ssl_keyformat", "", "format of the private key", Kind::Absent),
-    sub("ssl_verify_mode", "", "whether clients must show a certificate", Kind::Absent),
-    sub("ssl_ciphers", "", "list of ciphers", Kind::Absent),
-    sub("ssl_ca_cert", "", "authorities of client certificates, PEM", Kind::Absent),
-    sub("ssl_wbuf_size", "", "kilobytes of output buffer of a TLS connection", Kind::Absent),
-    sub("ssl_session_cache", "", "session resumption", Kind::Absent),
-    sub("ssl_kernel_tls", "", "encryption by the kernel", Kind::Absent),
-    sub("ssl_min_version", "", "least version of TLS", Kind::Absent),
+    sub("udp_answer_max", "", "most bytes of an answer over UDP, with k or m behind; \"none\" for no\n\
+         other bound than the largest item. Without it UDP serves loopback only",
+        Kind::Value("Missing udp_answer_max argument", |t, v| {
+            t.settings.udp_answer_max = udp_answer_max(v)?;
+            Ok(())
+        })),
+    sub("sasl_pwdb", "", "memhold's own: file of user:password lines for -S, in place of\n\
+         MEMCACHED_SASL_PWDB; read again at SIGHUP and when it changes",
+        Kind::Value("Missing sasl_pwdb argument", |t, v| {
+            t.settings.sasl_pwdb = Some(path(v));
+            Ok(())
+        })),
+    sub("ssl_chain_cert", "", "certificate chain of the server, PEM",
+        Kind::Value("Missing ssl_chain_cert argument", |t, v| {
+            t.settings.tls.chain_cert = Some(path(v));
+            Ok(())
+        })),
+    sub("ssl_key", "", "private key",
+        Kind::Value("Missing ssl_key argument", |t, v| {
+            t.settings.tls.key = Some(path(v));
+            Ok(())
+        })),
+    sub("ssl_verify_mode", "0", "client certificates: 0 not asked for, 1 checked if there is one,\n2 or 3 required",
+        Kind::Value("Missing ssl_verify_mode argument", |t, v| {
+            t.settings.tls.verify_mode = verify_mode(v)?;
+            Ok(())
+        })),
+    sub("ssl_keyformat", "1", "format of the private key: 1 PEM, 2 DER",
+        Kind::Value("Missing ssl_keyformat argument", |t, v| {
+            t.settings.tls.key_format = whole(v).ok_or_else(|| unparsed("ssl_keyformat"))?;
+            Ok(())
+        })),
+    sub("ssl_ciphers", "", "cipher suites of TLS 1.2, by OpenSSL's names and colons between",
+        Kind::Value("Missing ssl_ciphers argument", |t, v| {
+            t.settings.tls.ciphers = Some(text(v));
+            Ok(())
+        })),
+    sub("ssl_ca_cert", "", "authorities of client certificates, PEM",
+        Kind::Value("Missing ssl_ca_cert argument", |t, v| {
+            t.settings.tls.ca_cert = Some(path(v));
+            Ok(())
+        })),
+    sub("ssl_wbuf_size", "16", "kilobytes; kept and shown, memhold's workers share their buffers",
+        Kind::Value("Missing ssl_wbuf_size argument", |t, v| {
+            t.settings.tls.wbuf_bytes = number("ssl_wbuf_size", v)? * 1024;
+            Ok(())
+        })),
+    sub("ssl_session_cache", "", "clients may resume their sessions (default: off)",
+        Kind::Word(|t| t.settings.tls.session_cache = true)),
+    sub("ssl_kernel_tls", "", "kept and shown; the server encrypts itself",
+        Kind::Word(|t| t.settings.tls.kernel_tls = true)),
+    sub("ssl_min_version", "2", "least version of TLS: 2 for TLS 1.2, 3 for TLS 1.3",
+        Kind::Value("Missing ssl_min_version argument", |t, v| {
+            t.settings.tls.min_version = min_version(v)?;
+            Ok(())
+        })),
     sub("ext_path", "", "file for external storage", Kind::Absent),
     sub("ext_page_size", "", "megabytes of a page of external storage", Kind::Absent),
     sub("ext_wbuf_size", "", "megabytes of its write buffers", Kind::Absent),
@@ -320,6 +379,45 @@ fn hash_algorithm(value: &[u8]) -> Result<HashAlgorithm, Exit> {
         b"xxh3" => Ok(HashAlgorithm::Xxh3),
         _ => Err(bad("Unknown hash_algorithm option (jenkins, murmur3, xxh3)")),
     }
+}
+
+fn verify_mode(value: &[u8]) -> Result<VerifyMode, Exit> {
+    match whole(value).ok_or_else(|| unparsed("ssl_verify_mode"))? {
+        0 => Ok(VerifyMode::None),
+        1 => Ok(VerifyMode::Request),
+        2 => Ok(VerifyMode::Require),
+        3 => Ok(VerifyMode::Once),
+        _ => Err(bad("Invalid ssl_verify_mode. Use help to see valid options.")),
+    }
+}
+
+fn min_version(value: &[u8]) -> Result<TlsVersion, Exit> {
+    match whole(value).ok_or_else(|| unparsed("ssl_min_version"))? {
+        2 => Ok(TlsVersion::Tls12),
+        3 => Ok(TlsVersion::Tls13),
+        // memcached offers them where its OpenSSL still does. Taking them for 1.2 would shut clients out in silence.
+        0 | 1 => Err(bad("ssl_min_version: TLS 1.0 and 1.1 are OpenSSL's alone, memhold has TLS 1.2 (2) and 1.3 (3)")),
+        _ => Err(bad("Invalid ssl_min_version. Use help to see valid options.")),
+    }
+}
+
+/// Least bound of answers over UDP: room for a header and the line that says why there is no answer.
+const UDP_ANSWER_LEAST: usize = 64;
+
+fn udp_answer_max(value: &[u8]) -> Result<UdpAnswerMax, Exit> {
+    if value == b"none" {
+        return Ok(UdpAnswerMax::Waived);
+    }
+    let (digits, unit) = match value {
+        [digits @ .., b'k' | b'K'] => (digits, 1024),
+        [digits @ .., b'm' | b'M'] => (digits, 1024 * 1024),
+        digits => (digits, 1),
+    };
+    let bytes = whole(digits).ok_or_else(|| unparsed("udp_answer_max"))? as usize * unit;
+    if bytes < UDP_ANSWER_LEAST {
+        return Err(bad(format!("udp_answer_max must be at least {UDP_ANSWER_LEAST} bytes, or none")));
+    }
+    Ok(UdpAnswerMax::Bytes(bytes))
 }
 
 /// Kilobytes, 1 to 1024, as bytes.

@@ -14,6 +14,9 @@ use crate::server::config;
 use crate::server::exit::{Exit, FAILURE, SUCCESS};
 use crate::server::getopt::{Found, Scanner, Spelling};
 use crate::settings::Settings;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 /// A row of the option table.
 pub struct Opt {
@@ -69,6 +72,12 @@ pub struct Typed {
     pub settings: Settings,
     /// `slab_chunk_max` was given, so `-I` does not choose it.
     pub chunk_max_given: bool,
+    /// `-B` was given, so authentication does not choose the protocol.
+    pub protocol_given: bool,
+    /// `-p` was given, so `-U` does not choose it.
+    pub tcp_given: bool,
+    /// `-U` was given.
+    pub udp_given: bool,
     /// `slab_sizes` as given.
     pub slab_sizes: Option<Vec<u8>>,
     /// The first option that memhold does not have yet. It is told only when all have been read, so that tools that look
@@ -172,6 +181,10 @@ fn spelled(found: &Found<'_, Opt>) -> String {
 /// An argument for a message or a name.
 fn text(argument: &[u8]) -> String {
     String::from_utf8_lossy(argument).into_owned()
+}
+
+fn path(argument: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(argument))
 }
 
 #[cfg(test)]

@@ -4,14 +4,11 @@
 //! over the table follow.
 
 use super::number::{atof, atoi, strtol};
-use super::{Action, Opt, extended, read, read_file, text};
+use super::{Action, Opt, extended, path, read, read_file, text};
 use crate::server::config;
 use crate::server::exit::{Exit, FAILURE, USAGE};
 use crate::server::manual;
 use crate::settings::{BindingProtocol, MIB};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
 
 /// Every option.
 pub static OPTIONS: &[Opt] = &[
@@ -23,6 +20,7 @@ pub static OPTIONS: &[Opt] = &[
         help: "TCP port to listen on; 0 for none, -1 for any free one",
         action: Action::Set(|t, v| {
             t.settings.tcp_port = atoi(v);
+            t.tcp_given = true;
             Ok(())
         }),
     },
@@ -31,12 +29,11 @@ pub static OPTIONS: &[Opt] = &[
         long: "udp-port",
         value: "num",
         default: "0",
-        help: "UDP port to listen on; 0 for none (others are not supported yet)",
+        help: "UDP port to listen on; 0 for none, -1 for any free one. Beyond\n\
+               loopback it needs -o udp_answer_max",
         action: Action::Set(|t, v| {
             t.settings.udp_port = atoi(v);
-            if t.settings.udp_port != 0 {
-                t.miss("-U");
-            }
+            t.udp_given = true;
             Ok(())
         }),
     },
@@ -317,12 +314,10 @@ pub static OPTIONS: &[Opt] = &[
         long: "protocol",
         value: "name",
         default: "auto",
-        help: "protocol: ascii or auto (binary is not supported yet)",
+        help: "protocol: ascii, binary or auto, where the first byte decides",
         action: Action::Set(|t, v| {
             t.settings.binding_protocol = protocol(v)?;
-            if t.settings.binding_protocol == BindingProtocol::Binary {
-                t.miss("-B binary");
-            }
+            t.protocol_given = true;
             Ok(())
         }),
     },
@@ -342,8 +337,11 @@ pub static OPTIONS: &[Opt] = &[
         long: "enable-sasl",
         value: "",
         default: "",
-        help: "SASL authentication",
-        action: Action::Absent,
+        help: "SASL authentication (PLAIN), in the binary protocol only;\nname the passwords by MEMCACHED_SASL_PWDB or -o sasl_pwdb",
+        action: Action::Set(|t, _| {
+            t.settings.sasl = true;
+            Ok(())
+        }),
     },
     Opt {
         short: b'F',
@@ -383,18 +381,36 @@ pub static OPTIONS: &[Opt] = &[
         long: "auth-file",
         value: "file",
         default: "",
-        help: "authentication in the text protocol; lines of user:password",
-        action: Action::Absent,
+        help: "authentication in the text protocol; up to 8 lines of\nuser:password, read again at SIGHUP",
+        action: Action::Set(|t, v| {
+            t.settings.auth_file = Some(path(v));
+            Ok(())
+        }),
     },
     Opt {
         short: b'e',
         long: "memory-file",
         value: "file",
         default: "",
-        help: "keep item memory in a file of a RAM disk",
-        action: Action::Absent,
+        help: "keep item memory in a file of a RAM disk: the next start finds its items there,\n\
+               whatever ended this one",
+        action: Action::Set(|t, v| {
+            t.settings.memory_file = Some(path(v));
+            Ok(())
+        }),
     },
-    Opt { short: b'Z', long: "enable-ssl", value: "", default: "", help: "TLS", action: Action::Absent },
+    Opt {
+        short: b'Z',
+        long: "enable-ssl",
+        value: "",
+        default: "",
+        help: "TLS on TCP, with -o ssl_chain_cert and ssl_key; an address of -l may have\n\
+               notls:, btls: (no client certificate) or mtls: (one is required) in front",
+        action: Action::Set(|t, _| {
+            t.settings.tls.enabled = true;
+            Ok(())
+        }),
+    },
     Opt {
         short: b'o',
         long: "extended",
@@ -466,10 +482,6 @@ fn bad(message: &str) -> Exit {
 
 fn positive(argument: &[u8], message: &str) -> Result<u32, Exit> {
     u32::try_from(atoi(argument)).ok().filter(|&number| number > 0).ok_or_else(|| bad(message))
-}
-
-fn path(argument: &[u8]) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(argument))
 }
 
 /// Adds to the list of addresses. **QUIRK** (section 15.1): what is part of the list already is not added.

@@ -4,7 +4,7 @@
 use super::extended::{EXTENDED, Kind};
 use super::table::OPTIONS;
 use super::*;
-use crate::settings::{BindingProtocol, HashAlgorithm, MIB};
+use crate::settings::{BindingProtocol, HashAlgorithm, MIB, TlsVersion, UdpAnswerMax, UnfitFile, VerifyMode};
 use std::path::PathBuf;
 
 /// How `Settings` should differ from the default.
@@ -184,24 +184,61 @@ fn a_hash_power_must_exceed_the_lock_tables() {
 
 #[test]
 fn what_is_missing_is_said_in_one_line() {
-    let cases: &[(&[&str], &str)] = &[
-        (&["-U", "11211"], "-U"),
-        (&["-S"], "-S"),
-        (&["--enable-sasl"], "--enable-sasl"),
-        (&["-Y", "file"], "-Y"),
-        (&["-e", "file"], "-e"),
-        (&["-Z"], "-Z"),
-        (&["-N", "4"], "-N"),
-        (&["-B", "binary"], "-B binary"),
-        (&["-o", "ssl_chain_cert=x"], "-o ssl_chain_cert"),
-        (&["-o", "ext_path=/x:1G"], "-o ext_path"),
-    ];
+    let cases: &[(&[&str], &str)] = &[(&["-N", "4"], "-N"), (&["-o", "ext_path=/x:1G"], "-o ext_path")];
     for (line, option) in cases {
         assert_eq!(exit(line), (1, format!("not supported yet: {option}")), "for {line:?}");
     }
     assert_eq!(exit(&["-S", "--version"]).0, 0, "libmemcached asks so");
     assert_eq!(exit(&["-S", "-c", "0"]).1, "Maximum connections must be greater than 0");
     assert_eq!(settings(&["-U", "0", "-B", "auto"]), Settings::default());
+}
+
+#[test]
+fn authentication_settles_the_protocol() {
+    let protocol = |line: &[&str]| settings(line).binding_protocol;
+    assert_eq!(protocol(&[]), BindingProtocol::Negotiating);
+    assert_eq!(protocol(&["-S"]), BindingProtocol::Binary);
+    assert_eq!(protocol(&["-Y", "file"]), BindingProtocol::Ascii);
+    assert_eq!(protocol(&["-B", "ascii", "-Y", "file"]), BindingProtocol::Ascii);
+    let no_ascii = "ERROR: You cannot allow the ASCII protocol while using SASL.";
+    let no_binary = "ERROR: You cannot allow the BINARY protocol while using ascii authentication tokens.";
+    for (line, text) in [
+        (&["-S", "-B", "ascii"][..], no_ascii),
+        (&["-B", "auto", "-S"], no_ascii),
+        (&["-Y", "file", "-B", "binary"], no_binary),
+        (&["-Y", "file", "-B", "auto"], no_binary),
+        // memcached takes this and lets everybody in without SASL.
+        (&["-Y", "file", "-S"], no_binary),
+    ] {
+        assert_eq!(exit(line), (64, text.to_owned()), "for {line:?}");
+    }
+}
+
+#[test]
+fn bad_tls_and_udp_options_are_refused() {
+    for (list, message) in [
+        ("ssl_key", "Missing ssl_key argument"),
+        ("ssl_chain_cert", "Missing ssl_chain_cert argument"),
+        ("ssl_ca_cert", "Missing ssl_ca_cert argument"),
+        ("ssl_ciphers", "Missing ssl_ciphers argument"),
+        ("ssl_verify_mode=x", "could not parse argument to ssl_verify_mode"),
+        ("ssl_verify_mode=4", "Invalid ssl_verify_mode. Use help to see valid options."),
+        ("ssl_keyformat=x", "could not parse argument to ssl_keyformat"),
+        ("ssl_wbuf_size=x", "could not parse argument to ssl_wbuf_size"),
+        ("ssl_min_version=x", "could not parse argument to ssl_min_version"),
+        ("ssl_min_version=4", "Invalid ssl_min_version. Use help to see valid options."),
+        (
+            "ssl_min_version=1",
+            "ssl_min_version: TLS 1.0 and 1.1 are OpenSSL's alone, memhold has TLS 1.2 (2) and 1.3 (3)",
+        ),
+        ("no_ssl_session_cache", "Illegal suboption \"no_ssl_session_cache\""),
+        ("udp_answer_max", "Missing udp_answer_max argument"),
+        ("udp_answer_max=x", "could not parse argument to udp_answer_max"),
+        ("udp_answer_max=63", "udp_answer_max must be at least 64 bytes, or none"),
+    ] {
+        assert_eq!(exit(&["-o", list]), (1, message.to_owned()), "for {list}");
+    }
+    assert_eq!(exit(&["-Z", "-p", "0"]), (64, "ERROR: You cannot enable SSL without a TCP port.".to_owned()));
 }
 
 #[test]
@@ -242,6 +279,14 @@ fn options_set_what_they_say() {
         (&["-X"], |s| s.dump_enabled = false),
         (&["-W"], |s| s.watch_enabled = false),
         (&["--debug-commands"], |s| s.debug_commands = true),
+        (&["-e", "/dev/shm/x"], |s| s.memory_file = Some("/dev/shm/x".into())),
+        (&["--memory-file=/dev/shm/x"], |s| s.memory_file = Some("/dev/shm/x".into())),
+        (&["-o", "memory_file_unfit=set_aside"], |s| s.memory_file_unfit = UnfitFile::SetAside),
+        (&["-o", "no_keep_memory"], |s| s.keep_memory = false),
+        (&["-Z"], |s| s.tls.enabled = true),
+        (&["-U", "5"], |s| (s.udp_port, s.tcp_port) = (5, 5)),
+        (&["-U", "5", "-p", "6"], |s| (s.udp_port, s.tcp_port) = (5, 6)),
+        (&["-U", "0"], |_| {}),
         (&["extra", "--", "-q"], |_| {}),
     ];
     for (line, change) in cases {
@@ -288,6 +333,19 @@ fn extended_options_set_what_they_say() {
         ("track_sizes", |s| s.track_sizes = true),
         ("read_buf_mem_limit=16", |s| s.read_buf_mem_limit_bytes = 16 << 20),
         ("sock_cookie_id=7", |s| s.sock_cookie_id = 7),
+        ("ssl_chain_cert=c,ssl_key=k,ssl_ca_cert=a", |s| {
+            s.tls.chain_cert = Some("c".into());
+            (s.tls.key, s.tls.ca_cert) = (Some("k".into()), Some("a".into()));
+        }),
+        ("ssl_verify_mode=1", |s| s.tls.verify_mode = VerifyMode::Request),
+        ("ssl_verify_mode=3", |s| s.tls.verify_mode = VerifyMode::Once),
+        ("ssl_keyformat=2,ssl_ciphers=A:B,ssl_wbuf_size=8", |s| {
+            (s.tls.key_format, s.tls.ciphers, s.tls.wbuf_bytes) = (2, Some("A:B".to_owned()), 8192);
+        }),
+        ("ssl_session_cache,ssl_kernel_tls=1", |s| (s.tls.session_cache, s.tls.kernel_tls) = (true, true)),
+        ("ssl_min_version=3", |s| s.tls.min_version = TlsVersion::Tls13),
+        ("udp_answer_max=none", |s| s.udp_answer_max = UdpAnswerMax::Waived),
+        ("udp_answer_max=2K", |s| s.udp_answer_max = UdpAnswerMax::Bytes(2048)),
         ("no_modern", |s| {
             s.slab_reassign = false;
             s.slab_automove = 0;

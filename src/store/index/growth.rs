@@ -115,6 +115,23 @@ impl Index {
         fill > first && (fill - first) * growth.segments() as u64 >= (last - first) * growth.next as u64
     }
 
+    /// Makes an index that is still empty as large as `entries` will make it, so that it need not grow while they come.
+    pub fn presize(&self, entries: u64) {
+        let mut growth = self.growth();
+        while growth.planes_total() * (GROUPS * SLOTS) as u64 * FILL.0 / 1000 < entries {
+            let next = if growth.planes < PLANES_MAX {
+                Growth { planes: growth.planes + 1, ..growth }
+            } else {
+                Growth { round: growth.round + 1, planes: PLANES_MIN, next: 0 }
+            };
+            if next.segments() * if next.planes > PLANES_MIN { 2 } else { 1 } > self.segments_max {
+                break;
+            }
+            growth = next;
+        }
+        self.growth.store(growth.pack(), Ordering::Release);
+    }
+
     /// Grows by one step unless somebody else is doing so: one segment gets a plane more, or is split. `items` are asked with the
     /// segment locked, only when splitting (or for the stash).
     pub fn grow(&self, items: &impl Items) {

@@ -3,17 +3,27 @@
 //! ```text
 //! offset 0        4 KiB                    first page
 //! ┌──────────────┬────────────────────────┬────────┬────────┬─────
-//! │ (superblock) │ page table, 16 B/page  │ page 0 │ page 1 │ ...
+//! │ superblock   │ page table, 24 B/page  │ page 0 │ page 1 │ ...
 //! └──────────────┴────────────────────────┴────────┴────────┴─────
 //! ```
 //!
 //! A page's entry says what is in it, in one word that changes atomically: chunk size and how many chunks
 //! were ever carved. With it a scan finds every chunk of the page, whatever instruction the process died at. Nothing in
-//! the arena is a pointer.
+//! the arena is a pointer. The second word marks the beginnings of large items, the third is the page's checksum while the arena is
+//! closed.
+//!
+//! The range is private memory ([`Arena::reserve`]), or its beginning is the memory of a file ([`Arena::open`]), offset by offset: then
+//! the next process finds what this one left, and the file has its blocks before the first item comes.
 
 use super::Stable;
+use super::superblock::{BootId, Condition, Found, SUPERBLOCK, Superblock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::memory::Mapping;
+use crate::sys::files;
+use crate::sys::memory::{HUGE_PAGE, Mapping};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Names a chunk: its offset in the arena in granules. 0 is nobody (the superblock lies there).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,13 +49,65 @@ pub struct Arena {
     page_shift: u32,
     first_page: usize,
     pages_max: u32,
+    /// Pages that the file has, or all.
+    pages_present: u32,
+    /// Pages from the first on that there is memory for: those that the limit allows, or all. Fewer than are present when an earlier
+    /// process had more memory: of the pages beyond, only those in use have any.
+    pages_backed: u32,
+    file: Option<File>,
 }
 
-const TABLE_OFFSET: usize = 4096;
-const TABLE_ENTRY: usize = 16;
-const HUGE_PAGE: usize = 2 << 20;
+const TABLE_OFFSET: usize = SUPERBLOCK;
+const TABLE_ENTRY: usize = 24;
 /// 32-bit references times the smallest granule: 32 GiB.
 const RANGE_MIN: u64 = 1 << 35;
+/// log2 of the sizes that pages may have.
+const PAGE_SHIFTS: std::ops::RangeInclusive<u32> = 16..=20;
+/// Largest range that a file may ask for: 16 TiB.
+const RANGE_MAX: u64 = 1 << 44;
+
+/// Why a file cannot be the arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// What is in it cannot be believed, or is somebody else's: the reason, as "it ...".
+    Unfit(String),
+    /// It is sound, but laid out so that it does not fit what is asked for now: what differs. Its items can be moved.
+    Differs(String),
+    /// There is not enough room for it: bytes that it needs in all, and the system's reason.
+    NoRoom(u64, String),
+    /// The system refused something else.
+    System(String),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Trouble {
+        Trouble::System(crate::sys::reason(&error))
+    }
+}
+
+/// Where things lie in a range.
+struct Plan {
+    granule_shift: u32,
+    first_page: usize,
+    pages_max: u32,
+}
+
+impl Plan {
+    fn of(range: usize, page_shift: u32) -> Result<Plan, String> {
+        let page_size = 1 << page_shift;
+        let first_page = (TABLE_OFFSET + (range >> page_shift) * TABLE_ENTRY).next_multiple_of(page_size);
+        Ok(Plan {
+            granule_shift: (range >> 32).max(8).next_power_of_two().trailing_zeros(),
+            first_page,
+            pages_max: u32::try_from((range - first_page) >> page_shift).map_err(|_| "too many pages for one arena")?,
+        })
+    }
+}
+
+/// Bytes of address space for so much memory.
+fn range_for(memory_bytes: u64) -> u64 {
+    memory_bytes.saturating_mul(2).checked_next_power_of_two().unwrap_or(1 << 63).max(RANGE_MIN)
+}
 
 impl Arena {
     /// Reserves a range in which `memory_bytes` of pages of `page_size` bytes (a power of two) fit twice, so
@@ -54,8 +116,7 @@ impl Arena {
     /// # Errors
     /// When the kernel does not give the address range.
     pub fn reserve(memory_bytes: u64, page_size: usize) -> Result<Arena, String> {
-        let wanted = memory_bytes.saturating_mul(2).next_power_of_two().max(RANGE_MIN);
-        let mut range = wanted;
+        let mut range = range_for(memory_bytes);
         let mapping = loop {
             let len = usize::try_from(range).map_err(|_| "the address range does not fit this machine")?;
             match Mapping::reserve(len) {
@@ -65,23 +126,146 @@ impl Arena {
                 Err(error) => return Err(format!("cannot reserve {len} bytes of address space: {error}")),
             }
         };
-        let page_shift = page_size.trailing_zeros();
-        let pages = mapping.len() >> page_shift;
-        let first_page = (TABLE_OFFSET + pages * TABLE_ENTRY).next_multiple_of(page_size);
-        let granule_shift = (mapping.len() >> 32).max(8).next_power_of_two().trailing_zeros();
-        let pages_max = (mapping.len() - first_page) >> page_shift;
+        let plan = Plan::of(mapping.len(), page_size.trailing_zeros())?;
+        Ok(Arena::over(mapping, page_size.trailing_zeros(), &plan))
+    }
+
+    fn over(mapping: Mapping, page_shift: u32, plan: &Plan) -> Arena {
         // The table is touched here and there, the pages from the first on and wholly: huge pages make 10 to 17 % of a pipelined
         // get (misses of the TLB), and cost at most one huge page more than what is used.
-        mapping.advise_huge(0, first_page, false);
-        let (start, end) = (first_page.next_multiple_of(HUGE_PAGE), mapping.len() & !(HUGE_PAGE - 1));
+        mapping.advise_huge(0, plan.first_page, false);
+        let (start, end) = (plan.first_page.next_multiple_of(HUGE_PAGE), mapping.len() & !(HUGE_PAGE - 1));
         mapping.advise_huge(start, end.saturating_sub(start), true);
-        Ok(Arena {
-            granule_shift,
+        Arena {
+            granule_shift: plan.granule_shift,
             page_shift,
-            first_page,
-            pages_max: u32::try_from(pages_max).map_err(|_| "too many pages for one arena")?,
+            first_page: plan.first_page,
+            pages_max: plan.pages_max,
+            pages_present: plan.pages_max,
+            pages_backed: plan.pages_max,
             mapping,
-        })
+            file: None,
+        }
+    }
+
+    /// What the file holds.
+    ///
+    /// # Errors
+    /// [`Trouble::Unfit`] when that cannot be believed.
+    pub fn look(file: &File, boot_id: &BootId) -> Result<Option<Superblock>, Trouble> {
+        match Superblock::read(file, boot_id)? {
+            Found::Nothing => Ok(None),
+            Found::Unfit(reason) => Err(Trouble::Unfit(reason)),
+            Found::Arena(superblock) => {
+                let range = usize::try_from(superblock.range).ok().filter(|_| superblock.range <= RANGE_MAX);
+                let plan = range.filter(|_| PAGE_SHIFTS.contains(&superblock.page_shift));
+                let plan = plan.and_then(|range| Plan::of(range, superblock.page_shift).ok());
+                let agrees = plan.is_some_and(|plan| {
+                    (plan.granule_shift, plan.first_page as u64) == (superblock.granule_shift, superblock.first_page)
+                        && superblock.pages > 0
+                        && superblock.pages <= plan.pages_max
+                });
+                if agrees { Ok(Some(superblock)) } else { Err(Trouble::Unfit("its superblock is damaged".to_owned())) }
+            }
+        }
+    }
+
+    /// Makes an empty file (or one that was being made) an arena for `memory_bytes` of pages, which it has from then on. It counts as being
+    /// made until it is marked open.
+    ///
+    /// # Errors
+    /// [`Trouble::NoRoom`], or another refusal of the system.
+    pub fn make(file: File, memory_bytes: u64, page_size: usize, boot: (BootId, u64)) -> Result<Arena, Trouble> {
+        let range = range_for(memory_bytes);
+        let page_shift = page_size.trailing_zeros();
+        let plan = usize::try_from(range).map_err(|_| "the address range does not fit this machine".to_owned());
+        let plan = plan.and_then(|range| Plan::of(range, page_shift)).map_err(Trouble::System)?;
+        let superblock = Superblock {
+            range,
+            page_shift,
+            granule_shift: plan.granule_shift,
+            first_page: plan.first_page as u64,
+            boot_id: boot.0,
+            birth: boot.1,
+            pages: pages_for(memory_bytes, page_shift),
+            condition: Condition::BeingMade,
+        };
+        file.set_len(0)?;
+        superblock.begin(&file)?;
+        let made = Arena::map(file.try_clone()?, &superblock, superblock.pages);
+        if made.is_err() {
+            // What it got of the room is of no use to anybody.
+            file.set_len(0)?;
+        }
+        made
+    }
+
+    /// Maps a file that holds an arena ([`Arena::look`]), as long as it is, or longer for more memory. Nothing in it is changed but the
+    /// number of its pages.
+    ///
+    /// # Errors
+    /// [`Trouble::Differs`] when the memory is more than its references reach; [`Trouble::NoRoom`].
+    pub fn open(file: File, superblock: &Superblock, memory_bytes: u64) -> Result<Arena, Trouble> {
+        let wanted = pages_for(memory_bytes, superblock.page_shift);
+        let reach =
+            usize::try_from(superblock.range).ok().and_then(|range| Plan::of(range, superblock.page_shift).ok());
+        if reach.is_none_or(|plan| wanted > plan.pages_max) {
+            return Err(Trouble::Differs(format!("references of {} bytes", 1 << superblock.granule_shift)));
+        }
+        Arena::map(file, superblock, wanted)
+    }
+
+    fn map(file: File, superblock: &Superblock, wanted: u32) -> Result<Arena, Trouble> {
+        let system = |error: io::Error| Trouble::System(crate::sys::reason(&error));
+        let range = usize::try_from(superblock.range).unwrap_or(usize::MAX);
+        let mut mapping = Mapping::reserve(range).map_err(system)?;
+        let plan = Plan::of(range, superblock.page_shift).map_err(Trouble::System)?;
+        let len = |pages: u32| plan.first_page + ((pages as usize) << superblock.page_shift);
+        let table = TABLE_OFFSET + wanted as usize * TABLE_ENTRY;
+        let needed = table.next_multiple_of(4096) as u64 + (u64::from(wanted) << superblock.page_shift);
+        // Asking for what is there already takes a tenth of a second for each gigabyte.
+        let facts = file.metadata()?;
+        if facts.len() < len(wanted) as u64 || facts.blocks() * 512 != needed {
+            let room = |error: io::Error| Trouble::NoRoom(needed, crate::sys::reason(&error));
+            files::allocate(&file, 0, table as u64).map_err(room)?;
+            files::allocate(&file, plan.first_page as u64, u64::from(wanted) << superblock.page_shift).map_err(room)?;
+        }
+        mapping.map_file(&file, len(wanted.max(superblock.pages))).map_err(system)?;
+        let mut arena = Arena::over(mapping, superblock.page_shift, &plan);
+        // With less memory than before: pages in use at the end stay until they are emptied.
+        let used = (0..wanted.max(superblock.pages)).rev().find(|&page| arena.geometry(page).chunk_size != 0);
+        let pages = used.map_or(wanted, |page| wanted.max(page + 1));
+        arena.note_pages(pages);
+        if pages < superblock.pages {
+            file.set_len(len(pages) as u64)?;
+        }
+        arena.pages_present = pages;
+        arena.pages_backed = wanted;
+        arena.file = Some(file);
+        Ok(arena)
+    }
+
+    /// The file whose memory this is.
+    #[must_use]
+    pub fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// How many pages to look at for what an earlier process left.
+    #[must_use]
+    pub fn pages_present(&self) -> u32 {
+        self.pages_present
+    }
+
+    /// Says how many pages were ever used, so that nobody looks for more.
+    pub(in crate::store) fn set_pages_present(&mut self, pages: u32) {
+        self.pages_present = pages;
+    }
+
+    /// How many pages, from the first on, there is memory for.
+    #[must_use]
+    pub fn pages_backed(&self) -> u32 {
+        self.pages_backed
     }
 
     /// Bytes of a page, a power of two.
@@ -171,6 +355,37 @@ impl Arena {
         } else {
             self.heads_word(page).fetch_and(!(1 << block), Ordering::Release);
         }
+    }
+
+    /// Checksum of what a page holds and of what the table says of it. Nobody else is at work.
+    #[must_use]
+    pub(in crate::store) fn checksum(&self, page: u32) -> u64 {
+        let Geometry { chunk_size, carved } = self.geometry(page);
+        let len =
+            if chunk_size == LARGE_PAGE { self.page_size() as u64 } else { u64::from(chunk_size) * u64::from(carved) };
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(self.page_size());
+        let seed =
+            (u64::from(chunk_size) << 32 | u64::from(carved)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.heads(page);
+        // SAFETY: inside the mapping, since page and length are; the caller says that nobody writes meanwhile.
+        let bytes =
+            unsafe { std::slice::from_raw_parts(self.mapping.base().as_ptr().add(self.page_offset(page)), len) };
+        xxh3_64_with_seed(bytes, seed)
+    }
+
+    /// Notes a page's checksum in the table.
+    pub(in crate::store) fn note_checksum(&self, page: u32, checksum: u64) {
+        self.checksum_word(page).store(checksum, Ordering::Relaxed);
+    }
+
+    /// The checksum that the table has.
+    #[must_use]
+    pub(in crate::store) fn noted_checksum(&self, page: u32) -> u64 {
+        self.checksum_word(page).load(Ordering::Relaxed)
+    }
+
+    fn checksum_word(&self, page: u32) -> &AtomicU64 {
+        assert!(page < self.pages_max, "a page of the arena");
+        self.word64(TABLE_OFFSET + page as usize * TABLE_ENTRY + 16)
     }
 
     fn heads_word(&self, page: u32) -> &AtomicU64 {
@@ -266,16 +481,43 @@ impl Arena {
         prefetch_line(line.wrapping_add(128));
     }
 
-    /// Gives the memory of a page that is in nobody's hands back to the kernel.
+    /// Whether a chunk of the pages may begin at `offset`: something read from an arena of which nothing is known yet.
+    #[must_use]
+    pub fn is_inside(&self, name: Ref) -> bool {
+        let (offset, end) = (self.offset(name), self.page_offset(self.pages_present));
+        offset >= self.first_page && offset < end
+    }
+
+    /// Gives the memory of a page that is in nobody's hands back to the kernel. In a file it leaves a hole, and whoever touched it
+    /// when there is no room would be killed: the page must not be used again.
     pub(in crate::store) fn give_back_page(&self, page: u32) {
         debug_assert_eq!(self.geometry(page).chunk_size, 0, "a page of nobody");
-        self.mapping.give_back(self.page_offset(page), self.page_size());
+        if self.file.is_some() {
+            self.mapping.give_back_file(self.page_offset(page), self.page_size());
+        } else {
+            self.mapping.give_back(self.page_offset(page), self.page_size());
+        }
     }
 
     /// Takes all memory of the first `pages` pages now.
     pub fn populate(&self, pages: u32) {
         self.mapping.populate(self.first_page, (pages as usize) << self.page_shift);
     }
+
+    /// A page is about to be used for the first time. The kernel makes huge pages of private memory by itself; of a file's it must
+    /// be asked, and does it whatever the mount's options are.
+    pub(in crate::store) fn prepare(&self, page: u32) {
+        let start = self.page_offset(page).next_multiple_of(HUGE_PAGE);
+        let end = self.page_offset(page) + self.page_size();
+        if self.file.is_some() && start < end && start + HUGE_PAGE <= self.page_offset(self.pages_backed) {
+            self.mapping.collapse(start, HUGE_PAGE);
+        }
+    }
+}
+
+/// Whole pages of so much memory, at least one.
+fn pages_for(memory_bytes: u64, page_shift: u32) -> u32 {
+    u32::try_from(memory_bytes >> page_shift).unwrap_or(u32::MAX).max(1)
 }
 
 /// The right to write to the bytes of one draft. Whoever takes a chunk makes one and keeps it with the chunk's name.
@@ -292,4 +534,51 @@ pub fn prefetch_line(line: *const u8) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = line;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOOT: BootId = [3; 16];
+
+    fn reopened(file: &File, memory_bytes: u64) -> Result<Arena, Trouble> {
+        let superblock = Arena::look(file, &BOOT)?.expect("an arena");
+        Arena::open(file.try_clone().unwrap(), &superblock, memory_bytes)
+    }
+
+    #[test]
+    fn a_file_grows_and_shrinks_with_the_memory_but_keeps_pages_in_use() {
+        let file = files::nameless(c"arena").unwrap();
+        let arena = Arena::make(file.try_clone().unwrap(), 8 << 20, 1 << 16, (BOOT, 1)).unwrap();
+        assert_eq!(Arena::look(&file, &BOOT), Ok(None), "it is being made");
+        arena.note_open();
+        arena.set_geometry(100, Geometry { chunk_size: 64, carved: 1 });
+        arena.word64(arena.page_offset(100)).store(77, Ordering::Relaxed);
+        assert_eq!(arena.pages_present(), 128);
+        drop(arena);
+        for (megabytes, pages) in [(16, 256), (4, 101), (8, 128)] {
+            let arena = reopened(&file, megabytes << 20).unwrap();
+            assert_eq!(arena.pages_present(), pages);
+            assert_eq!(u64::from(arena.pages_backed()), megabytes * 16);
+            assert_eq!(arena.geometry(100).chunk_size, 64);
+            assert_eq!(arena.word64(arena.page_offset(100)).load(Ordering::Relaxed), 77);
+            assert_eq!(file.metadata().unwrap().len(), arena.page_offset(pages) as u64);
+        }
+    }
+
+    #[test]
+    fn more_memory_than_references_reach_needs_another_layout() {
+        let file = files::nameless(c"arena").unwrap();
+        Arena::make(file.try_clone().unwrap(), 8 << 20, 1 << 16, (BOOT, 1)).unwrap().note_open();
+        assert!(matches!(reopened(&file, 1 << 36), Err(Trouble::Differs(_))));
+    }
+
+    #[test]
+    fn a_lack_of_room_is_told_with_what_is_needed() {
+        let file = files::nameless(c"arena").unwrap();
+        let limit = 1 << 60;
+        let refused = Arena::make(file, limit, 1 << 20, (BOOT, 1)).map(|_| ());
+        assert!(matches!(refused, Err(Trouble::NoRoom(..) | Trouble::System(_))), "{refused:?}");
+    }
 }

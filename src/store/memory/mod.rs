@@ -2,6 +2,7 @@
 //!
 //! - [`words`]: long arrays of atomic words, taken from the kernel lazily; what the index, the expiry words and page facts live in.
 //! - [`arena`]: the range that holds the items, its page table, and access to words and bytes by offset.
+//! - [`superblock`]: its first 4 KiB, by which the next process knows it.
 //! - [`lanes`]: comparing the tags of a bucket at once.
 //! - [`item`]: where in a chunk the parts of an item lie, and the state word that publishes it.
 //!
@@ -13,9 +14,10 @@
 pub mod arena;
 pub mod item;
 pub mod lanes;
+pub mod superblock;
 pub mod words;
 
-pub use arena::{Arena, Ref};
+pub use arena::{Arena, Ref, Trouble};
 pub use item::{Kind, Layout, State};
 pub use words::{Words32, Words64};
 

@@ -1,0 +1,394 @@
+//! TLS over real sockets: who is let in and who is not, resumption, renewal of certificates, what a client costs that stops in the
+//! middle of its handshake or sends garbage (section 15.4 of the reference). Certificates are made on the spot.
+
+mod support;
+
+use rustls::version::{TLS12, TLS13};
+use rustls::{HandshakeKind, ProtocolVersion};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use support::server::{Server, memhold};
+use support::tls::{Authority, Files, TlsClient, TlsLink, ask, reads};
+use support::{Link, PATIENCE};
+
+/// One number of `stats`.
+fn stat(link: &mut TlsLink, name: &str) -> u64 {
+    let stats = ask(link, b"stats\r\n", b"END\r\n");
+    let text = String::from_utf8_lossy(&stats);
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("STAT {name} "))).map(str::to_owned);
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} is not in {text}"))
+}
+
+#[test]
+fn both_versions_of_tls_carry_small_and_large_values() {
+    let files = Files::new("values");
+    let server = files.start("", &[]);
+    for (version, expected) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
+        let mut link = TlsClient::trusting(&files.servers, None, &[version]).connect(server.address).unwrap();
+        assert_eq!(link.conn.protocol_version(), Some(expected));
+        assert_eq!(
+            ask(&mut link, b"set a 0 0 5\r\nhello\r\nget a b\r\n", b"END\r\n"),
+            b"STORED\r\nVALUE a 0 5\r\nhello\r\nEND\r\n"
+        );
+        let value: Vec<u8> = (0..900_000_u32).map(|at| (at % 251) as u8).collect();
+        link.write_all(b"set large 0 0 900000\r\n").unwrap();
+        link.write_all(&value).unwrap();
+        assert_eq!(ask(&mut link, b"\r\n", b"\r\n"), b"STORED\r\n");
+        let got = ask(&mut link, b"get large\r\n", b"END\r\n");
+        assert!(got.starts_with(b"VALUE large 0 900000\r\n") && got[22..900_022] == value[..], "{} bytes", got.len());
+    }
+}
+
+#[test]
+fn pipelined_requests_in_pieces_of_any_size_are_answered_in_order() {
+    let files = Files::new("pieces");
+    let server = files.start("", &[]);
+    let mut link = files.client().connect(server.address).unwrap();
+    let (mut requests, mut replies) = (Vec::new(), Vec::new());
+    for number in 0..3000 {
+        requests.extend(format!("set k{number} 0 0 4\r\n{number:04}\r\nget k{number}\r\n").bytes());
+        replies.extend(format!("STORED\r\nVALUE k{number} 0 4\r\n{number:04}\r\nEND\r\n").bytes());
+    }
+    // Pieces become records of their own.
+    let (mut at, mut piece) = (0, 1);
+    while at < requests.len() {
+        let end = requests.len().min(at + piece);
+        link.write_all(&requests[at..end]).unwrap();
+        (at, piece) = (end, piece * 7 % 5003 + 1);
+    }
+    assert!(reads(&mut link, &replies));
+}
+
+#[test]
+fn clients_are_asked_for_certificates_as_the_mode_says() {
+    let files = Files::new("modes");
+    let stranger = Authority::new();
+    let clients = [files.client(), files.client_signed_by(&files.clients), files.client_signed_by(&stranger)];
+    // Without, with a right one, with a wrong one.
+    for (mode, served) in
+        [(0, [true, true, true]), (1, [true, true, false]), (2, [false, true, false]), (3, [false, true, false])]
+    {
+        let server = files.start(&format!("ssl_verify_mode={mode},{}", files.ca_option()), &[]);
+        for (client, expected) in clients.iter().zip(served) {
+            assert_eq!(client.is_served(server.address), expected, "mode {mode}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_trusts_another_authority_goes_away() {
+    let files = Files::new("wrong");
+    let server = files.start("", &[]);
+    let suspicious = TlsClient::trusting(&Authority::new(), None, &[&TLS13]);
+    assert!(suspicious.connect(server.address).is_err());
+    let mut link = files.client().connect(server.address).unwrap();
+    assert_eq!(stat(&mut link, "ssl_handshake_errors"), 1);
+}
+
+#[test]
+fn the_least_version_is_kept() {
+    let files = Files::new("least");
+    let server = files.start("ssl_min_version=3", &[]);
+    assert!(!TlsClient::trusting(&files.servers, None, &[&TLS12]).is_served(server.address));
+    assert!(TlsClient::trusting(&files.servers, None, &[&TLS13]).is_served(server.address));
+}
+
+#[test]
+fn sessions_are_resumed_only_with_the_session_cache() {
+    let files = Files::new("resume");
+    for (more, kind) in [("", HandshakeKind::Full), ("ssl_session_cache", HandshakeKind::Resumed)] {
+        let server = files.start(more, &[]);
+        for version in [&TLS12, &TLS13] {
+            let client = TlsClient::trusting(&files.servers, None, &[version]);
+            let mut link = client.connect(server.address).unwrap();
+            // A ticket comes with or behind the first answer.
+            ask(&mut link, b"version\r\n", b"\r\n");
+            assert_eq!(link.conn.handshake_kind(), Some(HandshakeKind::Full));
+            let mut link = client.connect(server.address).unwrap();
+            ask(&mut link, b"version\r\n", b"\r\n");
+            assert_eq!(link.conn.handshake_kind(), Some(kind), "{more} {version:?}");
+        }
+        let mut link = files.client().connect(server.address).unwrap();
+        if kind == HandshakeKind::Resumed {
+            assert_eq!(stat(&mut link, "ssl_new_sessions"), 3);
+        } else {
+            assert!(!String::from_utf8_lossy(&ask(&mut link, b"stats\r\n", b"END\r\n")).contains("ssl_new_sessions"));
+        }
+    }
+}
+
+#[test]
+fn a_ticket_of_a_listener_without_certificates_opens_no_other() {
+    let files = Files::new("tickets");
+    let free = support::server::free_port();
+    let list = format!("mtls:127.0.0.1:{free}");
+    let server = files.start(&format!("ssl_session_cache,{}", files.ca_option()), &["-l", &list]);
+    let strict = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, free));
+    let client = files.client();
+    assert!(client.is_served(server.address));
+    assert!(client.is_served(server.address));
+    assert!(!client.is_served(strict), "its ticket was not for this listener");
+}
+
+#[test]
+fn listeners_differ_by_their_prefix() {
+    let files = Files::new("prefixes");
+    let [clear, strict, open] = std::array::from_fn(|_| support::server::free_port());
+    let list = format!("notls:127.0.0.1:{clear},mtls:127.0.0.1:{strict},btls:127.0.0.1:{open}");
+    let server = files.start(&format!("ssl_verify_mode=2,{}", files.ca_option()), &["-l", &list]);
+    let at = |port| std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
+    let (anonymous, known) = (files.client(), files.client_signed_by(&files.clients));
+    assert_eq!(Link::open(at(clear)).unwrap().ask(b"version\r\n", b"\r\n"), b"VERSION 1.6.45\r\n");
+    for (port, anonymous_is_served) in [(server.address.port(), false), (strict, false), (open, true)] {
+        assert_eq!(anonymous.is_served(at(port)), anonymous_is_served, "{port}");
+        assert!(known.is_served(at(port)), "{port}");
+    }
+}
+
+#[test]
+fn fresh_certificates_are_for_new_clients_and_old_ones_stay() {
+    let mut files = Files::new("fresh");
+    let server = files.start("ssl_session_cache", &[]);
+    let old = files.client();
+    let mut link = old.connect(server.address).unwrap();
+    // A broken file changes nothing but the answer.
+    files.write("chain.pem", b"nonsense");
+    let said = ask(&mut link, b"refresh_certs\r\n", b"\r\n");
+    let said = String::from_utf8_lossy(&said);
+    let expected = format!("Error loading the certificate chain: {} : ", files.path("chain.pem").display());
+    assert!(said.starts_with(&expected), "{said}");
+    assert!(old.is_served(server.address));
+
+    files.servers = Authority::new();
+    files.renew();
+    assert_eq!(ask(&mut link, b"refresh_certs\r\n", b"\r\n"), b"OK\r\n");
+    assert_eq!(ask(&mut link, b"version\r\n", b"\r\n"), b"VERSION 1.6.45\r\n");
+    assert!(files.client().is_served(server.address));
+    assert!(!TlsClient::trusting(&Authority::new(), None, &[&TLS13]).is_served(server.address));
+
+    // The same by SIGHUP, which is done a little later.
+    files.servers = Authority::new();
+    files.renew();
+    server.signal("HUP");
+    let deadline = Instant::now() + PATIENCE;
+    while !files.client().is_served(server.address) {
+        assert!(Instant::now() < deadline, "SIGHUP reads the certificates again");
+    }
+    assert_eq!(stat(&mut link, "time_since_server_cert_refresh") / 60, 0);
+}
+
+#[test]
+fn without_tls_there_is_nothing_to_refresh() {
+    let server = Server::start(&memhold(), &[]);
+    assert_eq!(server.connect().ask(b"refresh_certs\r\n", b"\r\n"), b"Error TLS not enabled\r\n");
+}
+
+#[test]
+fn text_on_a_tls_port_is_disconnected() {
+    let files = Files::new("text");
+    let server = files.start("", &[]);
+    for text in ["version\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\x16\x03", "\0\0\0\0\0\0\0\0"] {
+        let mut link = server.connect();
+        link.send(text.as_bytes());
+        if text == "\x16\x03" {
+            // That could still become TLS.
+            link.stream().shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        assert!(link.reaches_end(), "{text:?}");
+        assert!(!String::from_utf8_lossy(&link.received).contains("VERSION"));
+    }
+    let mut link = files.client().connect(server.address).unwrap();
+    assert_eq!(stat(&mut link, "ssl_handshake_errors"), 4);
+    assert_eq!(stat(&mut link, "ssl_proto_errors"), 0);
+}
+
+#[test]
+fn a_forged_record_ends_the_conversation_and_is_counted() {
+    let files = Files::new("forged");
+    let server = files.start("", &[]);
+    let mut link = files.client().connect(server.address).unwrap();
+    ask(&mut link, b"version\r\n", b"\r\n");
+    link.sock.write_all(b"\x17\x03\x03\x00\x20forged forged forged forged 1234").unwrap();
+    let mut rest = Vec::new();
+    assert!(link.read_to_end(&mut rest).is_err(), "an alert ends it");
+    let mut link = files.client().connect(server.address).unwrap();
+    assert_eq!(stat(&mut link, "ssl_proto_errors"), 1);
+}
+
+#[test]
+fn a_client_that_says_goodbye_is_told_goodbye() {
+    let files = Files::new("goodbye");
+    let server = files.start("", &[]);
+    let mut link = files.client().connect(server.address).unwrap();
+    link.write_all(b"set a 0 0 1\r\n1\r\nget a\r\n").unwrap();
+    link.conn.send_close_notify();
+    link.flush().unwrap();
+    let mut got = Vec::new();
+    link.read_to_end(&mut got).expect("the end is told, not just made");
+    assert_eq!(got, b"STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\n");
+    let mut link = files.client().connect(server.address).unwrap();
+    link.write_all(b"quit\r\n").unwrap();
+    assert_eq!(link.read_to_end(&mut got).expect("the end is told"), 0);
+}
+
+#[test]
+fn openssls_own_client_is_served_and_its_old_versions_are_not() {
+    let files = Files::new("openssl");
+    let server = files.start("", &[]);
+    let address = server.address.to_string();
+    let run = |flags: &[&str]| {
+        let mut child = Command::new("openssl")
+            .args(["s_client", "-quiet", "-no_ign_eof", "-connect", &address])
+            .args(flags)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl is installed");
+        // One that could not connect may be gone.
+        let mut input = child.stdin.take().expect("it was asked for");
+        let _ = input.write_all(b"version\r\nquit\r\n");
+        // Its input stays open until the server has closed: at its end it would go without the answer.
+        let mut said = String::new();
+        let _ = child.stdout.take().expect("it was asked for").read_to_string(&mut said);
+        drop(input);
+        let _ = child.wait();
+        said
+    };
+    for flags in [&["-tls1_2"][..], &["-tls1_3"], &["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"]] {
+        assert_eq!(run(flags), "VERSION 1.6.45\r\n", "{flags:?}");
+    }
+    assert_eq!(run(&["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"]), "");
+}
+
+// --- flags that are refused ------------------------------------------------------------------------------------------
+
+/// What standard error holds when the server is started with `option` and does not start.
+fn refusal(flags: &[&str], option: &str) -> String {
+    let output = Command::new(memhold())
+        .args(["-u", "root", "-l", "127.0.0.1", "-p", "-1", "-o", option])
+        .args(flags)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    format!("{} {}", output.status.code().unwrap_or(-1), said.trim_end())
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let files = Files::new("refused");
+    let other = Files::new("other");
+    files.write("junk.pem", b"junk");
+    let path = |name| files.path(name).display().to_string();
+    let (chain, key, junk) = (path("chain.pem"), path("key.pem"), path("junk.pem"));
+    let foreign = other.path("key.pem").display().to_string();
+    for (option, expected) in [
+        (format!("ssl_key={key}"), "64 Error loading the certificate chain: (null) : ".to_owned()),
+        (format!("ssl_chain_cert={chain}"), "64 Error loading the key: (null) : ".to_owned()),
+        (format!("ssl_chain_cert={junk},ssl_key={key}"), format!("64 Error loading the certificate chain: {junk} : ")),
+        (format!("ssl_chain_cert={chain},ssl_key={junk}"), format!("64 Error loading the key: {junk} : ")),
+        (format!("ssl_chain_cert={chain},ssl_key={foreign}"), format!("64 Error loading the key: {foreign} : ")),
+        (files.option("ssl_keyformat=2"), format!("64 Error loading the key: {key} : ")),
+        (
+            files.option("ssl_keyformat=3"),
+            format!("64 Error loading the key: {key} : ssl_keyformat 1 (PEM) and 2 (DER)"),
+        ),
+        (files.option("ssl_ca_cert=/no/ca"), "64 Error loading the CA certificate: /no/ca : No such file".to_owned()),
+        (files.option("ssl_verify_mode=2"), "64 Error loading the CA certificate: ssl_verify_mode needs".to_owned()),
+        (
+            files.option("ssl_ciphers=HIGH:!aNULL"),
+            "64 Error setting the provided cipher(s): HIGH:!aNULL (HIGH is ".to_owned(),
+        ),
+    ] {
+        let said = refusal(&["-Z"], &option);
+        assert!(said.starts_with(&expected) && said.lines().count() == 1, "{option}: {said}");
+    }
+    let said = refusal(&["-Z", "-p", "0"], &files.option(""));
+    assert_eq!(said, "64 ERROR: You cannot enable SSL without a TCP port.");
+    let said = refusal(&["-Z", "-l", "mtls:127.0.0.1"], &files.option(""));
+    assert!(said.starts_with("71 'mtls' option needs -o ssl_ca_cert\n"), "{said}");
+}
+
+#[test]
+fn a_key_may_be_der() {
+    let files = Files::new("der");
+    let (chain, key) = (files.path("chain.pem"), files.path("key.der"));
+    let option = format!("ssl_chain_cert={},ssl_key={},ssl_keyformat=2", chain.display(), key.display());
+    let server = Server::start(&memhold(), &["-Z", "-o", &option]);
+    assert!(files.client().is_served(server.address));
+}
+
+#[test]
+fn unix_sockets_stay_in_the_clear() {
+    let files = Files::new("unix");
+    let path = files.path("socket");
+    let option = files.option("");
+    let mut child = Command::new(memhold())
+        .args(["-u", "root", "-Z", "-o", &option, "-s"])
+        .arg(&path)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let deadline = Instant::now() + PATIENCE;
+    let mut stream = loop {
+        match std::os::unix::net::UnixStream::connect(&path) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    stream.write_all(b"version\r\nrefresh_certs\r\n").unwrap();
+    assert!(reads(&mut stream, b"VERSION 1.6.45\r\nOK\r\n"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+// --- what rude clients cost ------------------------------------------------------------------------------------------
+
+/// Descriptors that a server has open.
+fn descriptors(server: &Server) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the server lives").count()
+}
+
+#[test]
+fn a_thousand_half_handshakes_cost_little_and_end_by_themselves() {
+    const CROWD: usize = 1000;
+    let files = Files::new("half");
+    let server = files.start("", &["-c", "2000", "--debug-commands"]);
+    let mut link = files.client().connect(server.address).unwrap();
+    let before = server.resident();
+    let open = descriptors(&server);
+    let hello = files.client().hello();
+    // Half of them stop in the middle of the hello, half after it.
+    let crowd: Vec<TcpStream> = (0..CROWD)
+        .map(|number| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            let end = if number % 2 == 0 { hello.len() / 2 } else { hello.len() };
+            stream.write_all(&hello[..end]).unwrap();
+            stream
+        })
+        .collect();
+    for mut stream in crowd.iter().skip(1).step_by(2) {
+        stream.set_read_timeout(Some(PATIENCE * 4)).unwrap();
+        assert!(stream.read(&mut [0; 16]).is_ok_and(|n| n > 0), "the server goes on with the handshake");
+    }
+    // Others are served meanwhile.
+    assert!(files.client().is_served(server.address));
+    let growth = server.resident().saturating_sub(before);
+    println!("{CROWD} half handshakes: {} bytes each", growth / CROWD as u64);
+    assert!(growth / CROWD as u64 <= 16 << 10, "{growth} bytes for {CROWD}");
+    // Their time is over; the one who asks has shaken hands.
+    assert_eq!(ask(&mut link, b"debugtime 31\r\n", b"\r\n"), b"OK\r\n");
+    for mut stream in crowd {
+        let mut rest = Vec::new();
+        stream.set_read_timeout(Some(PATIENCE * 4)).unwrap();
+        let ended = stream.read_to_end(&mut rest);
+        assert!(!matches!(&ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock), "{ended:?}");
+    }
+    assert_eq!(ask(&mut link, b"version\r\n", b"\r\n"), b"VERSION 1.6.45\r\n");
+    assert_eq!(stat(&mut link, "ssl_handshake_errors"), CROWD as u64);
+    assert_eq!(descriptors(&server), open);
+}

@@ -1,0 +1,299 @@
+//! UDP over real sockets (section 8 of the reference): headers, answers in several datagrams, what is ignored, and the bound that
+//! keeps forged requests from being worth anything.
+
+mod support;
+
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use support::PATIENCE;
+use support::server::{Server, free_port, memhold};
+use support::tls::Files;
+
+/// A server with UDP, and a socket that talks to it.
+struct Udp {
+    server: Server,
+    socket: UdpSocket,
+    address: SocketAddr,
+}
+
+impl Udp {
+    fn start(arguments: &[&str]) -> Udp {
+        let port = free_udp_port();
+        let spelled = port.to_string();
+        let arguments = [&["-U", &spelled], arguments].concat();
+        Udp::of(Server::start(&memhold(), &arguments), port)
+    }
+
+    fn of(server: Server, port: u16) -> Udp {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        socket.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
+        Udp { server, socket, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) }
+    }
+
+    /// Sends a request in one datagram.
+    fn send(&self, id: u16, commands: &[u8]) {
+        self.send_raw(&[&id.to_be_bytes()[..], &[0, 0, 0, 1, 0, 0], commands].concat());
+    }
+
+    fn send_raw(&self, datagram: &[u8]) {
+        self.socket.send_to(datagram, self.address).expect("loopback takes it");
+    }
+
+    /// One datagram: id, sequence, total, and what it carries.
+    fn receive(&self) -> (u16, u16, u16, Vec<u8>) {
+        let mut datagram = [0; 65536];
+        let length = self.socket.recv(&mut datagram).expect("an answer comes");
+        assert!((9..=1400).contains(&length), "{length} bytes");
+        let number = |at: usize| u16::from_be_bytes([datagram[at], datagram[at + 1]]);
+        assert_eq!(number(6), 0, "the reserved bytes");
+        (number(0), number(2), number(4), datagram[8..length].to_vec())
+    }
+
+    /// A whole series: what it carries together.
+    fn series(&self, id: u16) -> Vec<u8> {
+        let (mut next, mut whole) = (0, Vec::new());
+        loop {
+            let (got, sequence, total, bytes) = self.receive();
+            assert_eq!((got, sequence), (id, next));
+            whole.extend(bytes);
+            next += 1;
+            if next == total {
+                return whole;
+            }
+        }
+    }
+
+    fn ask(&self, id: u16, commands: &[u8]) -> String {
+        self.send(id, commands);
+        String::from_utf8_lossy(&self.series(id)).into_owned()
+    }
+
+    /// Nothing has been answered to what was sent before: an answer to this comes first. There must be one worker for that.
+    fn expect_silence(&self) {
+        assert_eq!(self.ask(0xfefe, b"mn\r\n"), "MN\r\n");
+    }
+}
+
+fn free_udp_port() -> u16 {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    socket.local_addr().expect("it is bound").port()
+}
+
+#[test]
+fn an_answer_bears_the_id_of_its_request() {
+    let udp = Udp::start(&[]);
+    assert_eq!(udp.ask(7, b"set a 3 0 5\r\nhello\r\n"), "STORED\r\n");
+    assert_eq!(udp.ask(65535, b"get a\r\n"), "VALUE a 3 5\r\nhello\r\nEND\r\n");
+    assert_eq!(udp.ask(0, b"mg a v\r\n"), "VA 5\r\nhello\r\n");
+    assert_eq!(udp.ask(8, b"nonsense\r\n"), "ERROR\r\n");
+}
+
+#[test]
+fn a_multiget_is_one_series_and_each_command_has_its_own() {
+    let udp = Udp::start(&["-t", "1"]);
+    udp.ask(1, b"set a 0 0 1\r\n1\r\n");
+    udp.ask(2, b"set b 0 0 1\r\n2\r\n");
+    assert_eq!(udp.ask(3, b"get a x b\r\n"), "VALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n2\r\nEND\r\n");
+    udp.send(4, b"get a\r\nincr a 5\r\nset c 0 0 1 noreply\r\n3\r\nget c\r\n");
+    for expected in ["VALUE a 0 1\r\n1\r\nEND\r\n", "6\r\n", "VALUE c 0 1\r\n3\r\nEND\r\n"] {
+        assert_eq!(String::from_utf8_lossy(&udp.series(4)), expected);
+    }
+}
+
+#[test]
+fn a_large_answer_takes_several_datagrams() {
+    let udp = Udp::start(&["-t", "1"]);
+    let value: Vec<u8> = (0..60_000_u32).map(|at| (at % 251) as u8).collect();
+    udp.ask(1, &[&b"set large 0 0 60000\r\n"[..], &value, b"\r\n"].concat());
+    udp.send(2, b"get large\r\n");
+    let first = udp.receive();
+    let expected_bytes = 25 + 60_000 + 7;
+    assert_eq!(
+        (first.0, first.1, first.2, first.3.len()),
+        (2, 0, u16::try_from(60_028_usize.div_ceil(1392)).unwrap(), 1392)
+    );
+    assert_eq!(expected_bytes, 60_032);
+    let mut whole = first.3;
+    for sequence in 1..first.2 {
+        let (id, got, total, bytes) = udp.receive();
+        assert_eq!((id, got, total), (2, sequence, first.2));
+        whole.extend(bytes);
+    }
+    assert_eq!(whole, [&b"VALUE large 0 60000\r\n"[..], &value, b"\r\nEND\r\n"].concat());
+}
+
+#[test]
+fn what_is_no_whole_request_is_ignored() {
+    let udp = Udp::start(&["-t", "1"]);
+    udp.send_raw(b"");
+    udp.send_raw(b"\0\x01\0\0\0\x01\0");
+    udp.send(1, b"");
+    // One of two datagrams, one of none.
+    udp.send_raw(b"\0\x01\0\0\0\x02\0\0version\r\n");
+    udp.send_raw(b"\0\x01\0\0\0\0\0\0version\r\n");
+    // Commands that do not end.
+    udp.send(2, b"set a 0 0 10\r\nhalf");
+    udp.send(3, b"get a");
+    udp.send(4, b"ver");
+    let mut many = b"get".to_vec();
+    many.extend(std::iter::repeat_n(*b" k", 2000).flatten());
+    udp.send(5, &many);
+    udp.expect_silence();
+    assert_eq!(udp.ask(6, b"get a\r\n"), "END\r\n");
+}
+
+#[test]
+fn what_says_nothing_sends_nothing() {
+    let udp = Udp::start(&["-t", "1"]);
+    udp.send(1, b"set a 0 0 1 noreply\r\n1\r\n");
+    udp.send(2, b"mg missing v q\r\n");
+    udp.send(3, b"quit\r\nversion\r\n");
+    udp.expect_silence();
+    assert_eq!(udp.ask(4, b"get a\r\n"), "VALUE a 0 1\r\n1\r\nEND\r\n");
+}
+
+#[test]
+fn dumps_and_watchers_are_refused_and_the_socket_lives() {
+    let udp = Udp::start(&["-t", "1"]);
+    for key in 0..100 {
+        udp.ask(key, format!("set k{key} 0 0 1\r\n1\r\n").as_bytes());
+    }
+    assert_eq!(udp.ask(1, b"lru_crawler metadump all\r\n"), "CLIENT_ERROR not allowed over UDP\r\n");
+    assert_eq!(udp.ask(2, b"lru_crawler mgdump hash\r\n"), "CLIENT_ERROR not allowed over UDP\r\n");
+    assert!(udp.ask(3, b"watch fetchers\r\n").starts_with("CLIENT_ERROR "));
+    udp.expect_silence();
+}
+
+#[test]
+fn an_answer_beyond_the_bound_is_replaced_by_a_line() {
+    let udp = Udp::start(&["-t", "1", "-o", "udp_answer_max=1k"]);
+    const REFUSED: &str = "SERVER_ERROR answer exceeds udp_answer_max\r\n";
+    udp.ask(1, format!("set fits 0 0 990\r\n{}\r\n", "x".repeat(990)).as_bytes());
+    udp.ask(2, format!("set large 0 0 1010\r\n{}\r\n", "x".repeat(1010)).as_bytes());
+    udp.ask(3, format!("set pinned 0 0 20000\r\n{}\r\n", "x".repeat(20_000)).as_bytes());
+    assert_eq!(udp.ask(4, b"get fits\r\n").len(), 1015);
+    for (id, request) in [(5, &b"get large\r\n"[..]), (6, b"get pinned\r\n"), (7, b"mg large v\r\n"), (8, b"stats\r\n")]
+    {
+        assert_eq!(udp.ask(id, request), REFUSED);
+    }
+    assert_eq!(udp.ask(9, b"get fits fits fits fits\r\n"), REFUSED);
+    // All answers to one datagram together; what changes something is done all the same.
+    udp.ask(10, b"set n 0 0 1\r\n0\r\n");
+    udp.send(11, b"get fits\r\nget fits\r\nincr n 1\r\n");
+    assert_eq!(udp.series(11).len(), 1015);
+    udp.expect_silence();
+    assert_eq!(udp.ask(12, b"get n\r\n"), "VALUE n 0 1\r\n1\r\nEND\r\n");
+    // The bound is kept by however many small answers.
+    let requests = b"mn\r\n".repeat(5000);
+    udp.send(13, &requests);
+    udp.send(14, b"version\r\n");
+    let mut bytes = 0;
+    loop {
+        let (id, _, _, payload) = udp.receive();
+        if id == 14 {
+            break;
+        }
+        bytes += payload.len() + 8;
+    }
+    assert!((900..=1024).contains(&bytes), "{bytes} bytes for {} bytes of requests", requests.len());
+}
+
+#[test]
+fn beyond_loopback_the_bound_must_be_given_or_waived() {
+    let run = |list: &str, options: &[&str]| {
+        let mut command = Command::new(memhold());
+        command.args(["-u", "root", "-p", "0", "-U", "-1", "-l", list]).args(options);
+        command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs")
+    };
+    for (list, address) in [("0.0.0.0", "0.0.0.0"), ("127.0.0.1,[::]:0", "::")] {
+        let output = run(list, &[]).wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let expected = format!(
+            "UDP on {address} needs -o udp_answer_max=<bytes> (or none): forged requests can aim large answers at anybody\n"
+        );
+        assert_eq!((output.status.code(), said), (Some(71), expected), "{list}");
+    }
+    let folder = std::env::temp_dir().join(format!("memhold-udp-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (number, (list, option)) in
+        [("0.0.0.0", "udp_answer_max=1400"), ("0.0.0.0", "udp_answer_max=none"), ("127.0.0.1", "no_hashexpand")]
+            .into_iter()
+            .enumerate()
+    {
+        // The file of ports tells that it serves, and where.
+        let file = folder.join(number.to_string());
+        let mut child = Command::new(memhold())
+            .args(["-u", "root", "-p", "0", "-U", "-1", "-l", list, "-o", option])
+            .env("MEMCACHED_PORT_FILENAME", &file)
+            .spawn()
+            .expect("the binary runs");
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let ports = loop {
+            match std::fs::read_to_string(&file) {
+                Ok(text) => break text,
+                Err(_) => assert!(std::time::Instant::now() < deadline, "{list} {option} starts"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let port = ports.strip_prefix("UDP INET: ").and_then(|rest| rest.trim_end().parse::<u16>().ok());
+        assert!(port.is_some_and(|port| port > 0), "{ports:?}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn udp_alone_names_the_port_of_tcp_too() {
+    let port = free_port();
+    let mut child = Command::new(memhold())
+        .args(["-u", "root", "-l", "127.0.0.1", "-U", &port.to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let mut link = loop {
+        match support::Link::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+            Ok(link) => break link,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let conns = link.ask(b"stats conns\r\n", b"END\r\n");
+    let text = String::from_utf8_lossy(&conns).into_owned();
+    // A copy for each worker, before it a line that tells what it is.
+    assert_eq!(text.matches(&format!(":addr udp:127.0.0.1:{port}\r\n")).count(), 4, "{text}");
+    assert_eq!(text.matches(":UDP UDP\r\n").count(), 4, "{text}");
+    let stats = link.ask(b"stats\r\n", b"END\r\n");
+    let text = String::from_utf8_lossy(&stats).into_owned();
+    assert!(text.contains("STAT curr_connections 5\r\n"), "{text}");
+    child.kill().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    assert_eq!(said, "");
+}
+
+#[test]
+fn a_port_in_use_is_refused() {
+    let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = Command::new(memhold())
+        .args(["-u", "root", "-p", "0", "-U", &port, "-l", "127.0.0.1"])
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(71));
+    assert!(said.ends_with("failed to listen on one of interface(s) 127.0.0.1: Address already in use\n"), "{said}");
+}
+
+#[test]
+fn datagrams_are_never_enciphered() {
+    let files = Files::new("udp");
+    let port = free_udp_port();
+    let udp = Udp::of(files.start("", &["-U", &port.to_string()]), port);
+    assert_eq!(udp.ask(1, b"version\r\n"), "VERSION 1.6.45\r\n");
+    assert!(files.client().is_served(udp.server.address));
+}

@@ -1,0 +1,235 @@
+//! The file that item memory is kept in: found, locked, opened or made, moved into another layout, set aside, refused. What is
+//! in it is the store's; here are the path, the lock, and what the operator is told.
+//!
+//! The file is that of `-e`; without one, under systemd, a file of the service's runtime directory, which is a RAM disk. The first is
+//! a demand: what stands in its way ends the start. The second is a service: where there is no room for it, memory is
+//! that of the process, and that is said.
+
+use super::exit::{Exit, FAILURE};
+use super::logging::say;
+use crate::clock::Now;
+use crate::settings::{MIB, Settings, UnfitFile};
+use crate::store::{BootId, Config, Kept, Recovery, Store, Trouble};
+use crate::sys::reason;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// Name of the file in the runtime directory.
+const SERVICE_FILE: &str = "memory";
+/// A process that was killed holds its lock until the kernel has taken all its memory: so often we look, ...
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// ... and so many times, five seconds in all.
+const LOCK_TRIES: u32 = 250;
+
+/// A store, and what is known of its file.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// The file that it is kept in.
+    pub file: Option<PathBuf>,
+    /// Unix second in which it was made, when it is a kept one.
+    pub birth: Option<u32>,
+}
+
+/// The first element of the list that systemd gives.
+#[must_use]
+pub fn first_directory(list: OsString) -> Option<PathBuf> {
+    let first = list.as_bytes().split(|&byte| byte == b':').next()?;
+    (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
+}
+
+/// Opens the store that the settings ask for.
+///
+/// # Errors
+/// The end of the start: a file that is unfit, in use, or without room.
+pub fn open(settings: &Settings, config: &Config, now: Now) -> Result<Opened, Exit> {
+    if let Some(path) = &settings.memory_file {
+        let kept = Keeper { path, settings, config, now }.open();
+        return kept.map_err(|text| Exit::new(FAILURE, format!("memory file {}: {text}", path.display())));
+    }
+    let service = settings.runtime_directory.as_deref().filter(|_| settings.keep_memory);
+    if let Some(path) = service.map(|directory| directory.join(SERVICE_FILE)) {
+        let holds_nothing = fs::metadata(&path).map_or(0, |facts| facts.len()) == 0;
+        match (Keeper { path: &path, settings, config, now }).open() {
+            Ok(opened) => return Ok(opened),
+            Err(text) if holds_nothing => {
+                say(&format!("items will not outlive the process: memory file {}: {text}", path.display()));
+            }
+            Err(text) => {
+                let hint = "-o no_keep_memory does without it";
+                return Err(Exit::new(FAILURE, format!("memory file {}: {text} ({hint})", path.display())));
+            }
+        }
+    }
+    let store = Store::open(config).map_err(|text| Exit::new(FAILURE, text))?;
+    Ok(Opened { store, file: None, birth: None })
+}
+
+struct Keeper<'a> {
+    path: &'a Path,
+    settings: &'a Settings,
+    config: &'a Config,
+    now: Now,
+}
+
+impl Keeper<'_> {
+    fn kept(&self, file: &File) -> Result<Kept, String> {
+        let file = file.try_clone().map_err(|error| reason(&error))?;
+        Ok(Kept { file, boot_id: boot_id()?, second: self.now.seconds, threads: 0 })
+    }
+
+    fn open(&self) -> Result<Opened, String> {
+        let file = lock_file(self.path)?;
+        match Store::open_kept(self.config, self.kept(&file)?) {
+            Ok((store, recovery)) => Ok(self.opened(store, recovery)),
+            Err(Trouble::Differs(what)) => self.move_over(&file, &what),
+            Err(trouble @ Trouble::Unfit(_)) => self.unfit(&trouble),
+            Err(trouble) => Err(told(&trouble)),
+        }
+    }
+
+    fn unfit(&self, trouble: &Trouble) -> Result<Opened, String> {
+        let text = told(trouble);
+        if self.settings.memory_file_unfit == UnfitFile::Refuse {
+            return Err(format!("{text}; remove it, or start with -o memory_file_unfit=set_aside"));
+        }
+        let aside = sibling(self.path, &format!(".unfit-{}", self.now.seconds));
+        fs::rename(self.path, &aside).map_err(|error| format!("{text}, and cannot be renamed: {}", reason(&error)))?;
+        say(&format!("memory file {}: {text}; set aside as {}", self.path.display(), aside.display()));
+        let file = lock_file(self.path)?;
+        let opened = Store::open_kept(self.config, self.kept(&file)?);
+        opened.map(|(store, recovery)| self.opened(store, recovery)).map_err(|trouble| told(&trouble))
+    }
+
+    /// The options ask for another layout than the file has: its items go into a new file, which then takes its name.
+    fn move_over(&self, old: &File, what: &str) -> Result<Opened, String> {
+        let path = sibling(self.path, ".new");
+        // Left by a start that did not come to its end; nobody else has it, since we hold the lock of the file itself.
+        let _left = fs::remove_file(&path);
+        let new = open_file(&path).map_err(|error| format!("{}: {}", path.display(), reason(&error)))?;
+        new.try_lock().map_err(|error| format!("{}: {error}", path.display()))?;
+        let moved = Store::open_moved(self.config, self.kept(old)?, self.kept(&new)?, self.now);
+        let renamed = moved.map_err(|trouble| told(&trouble)).and_then(|moved| {
+            fs::rename(&path, self.path).map_err(|error| reason(&error))?;
+            Ok(moved)
+        });
+        match renamed {
+            Ok((store, recovery)) => {
+                let path = self.path.display();
+                say(&format!("memory file {path}: it had {what}, which the options do not; its items were moved"));
+                Ok(self.opened(store, recovery))
+            }
+            Err(text) => {
+                let _gone = fs::remove_file(&path);
+                Err(format!("it has {what}, which the options do not, and cannot be moved: {text}"))
+            }
+        }
+    }
+
+    /// Tells what was found.
+    fn opened(&self, store: Store, recovery: Recovery) -> Opened {
+        let path = self.path.display();
+        if recovery.made {
+            log::info!("memory file {path}: new, no items yet");
+        } else {
+            let end = if recovery.closed { "an orderly end" } else { "a crash" };
+            say(&format!("memory file {path}: {} items are there after {end}", recovery.items));
+        }
+        if recovery.damaged_pages > 0 {
+            say(&format!("memory file {path}: {} damaged pages were left out", recovery.damaged_pages));
+        }
+        if recovery.lost_items > 0 {
+            say(&format!("memory file {path}: {} items could not be kept", recovery.lost_items));
+        }
+        Opened { store, file: Some(self.path.to_owned()), birth: Some(recovery.birth) }
+    }
+}
+
+fn told(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::Unfit(text) | Trouble::System(text) => text.clone(),
+        Trouble::Differs(what) => format!("it has {what}"),
+        Trouble::NoRoom(bytes, text) => {
+            format!(
+                "{} megabytes are needed there: {text}; make the file system larger, or -m smaller",
+                bytes.div_ceil(MIB)
+            )
+        }
+    }
+}
+
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Opens the file and locks it, so that no two servers have one memory.
+fn lock_file(path: &Path) -> Result<File, String> {
+    for _ in 0..LOCK_TRIES {
+        let file = open_file(path).map_err(|error| reason(&error))?;
+        let facts = file.metadata().map_err(|error| reason(&error))?;
+        if !facts.is_file() {
+            return Err("it is no file".to_owned());
+        }
+        match file.try_lock() {
+            // Whoever had the lock may have put another file in its place.
+            Ok(()) if fs::metadata(path).is_ok_and(|now| (now.dev(), now.ino()) == (facts.dev(), facts.ino())) => {
+                return Ok(file);
+            }
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => thread::park_timeout(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(reason(&error)),
+        }
+    }
+    Err("another server uses it".to_owned())
+}
+
+/// Identity of the running kernel.
+fn boot_id() -> Result<BootId, String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|error| format!("boot id: {error}"))?;
+    parse_boot_id(&text).ok_or_else(|| "the system has no boot id".to_owned())
+}
+
+fn parse_boot_id(text: &str) -> Option<BootId> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let mut id = BootId::default();
+    if digits.len() != 2 * id.len() {
+        return None;
+    }
+    for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_id_is_read_as_the_kernel_writes_it() {
+        let id = parse_boot_id("0123abcd-0000-4000-8000-00000000ffee\n").unwrap();
+        assert_eq!(id[..4], [0x01, 0x23, 0xab, 0xcd]);
+        assert_eq!(id[14..], [0xff, 0xee]);
+        assert_eq!(parse_boot_id("0123"), None);
+        assert!(boot_id().is_ok());
+    }
+
+    #[test]
+    fn of_several_runtime_directories_the_first_counts() {
+        assert_eq!(first_directory("/run/a:/run/b".into()), Some("/run/a".into()));
+        assert_eq!(first_directory("".into()), None);
+    }
+}

@@ -1,0 +1,335 @@
+//! Memory that outlives the process: a store over the memory of a file, opened, closed, or moved into another file.
+//!
+//! ```text
+//!             make                 close
+//! no file ──────────► being made ► open ──────► closed
+//!                                   ▲            │ verify, then
+//!                                   └────────────┘
+//!                             also when it was open: its process died
+//! ```
+//!
+//! Closing writes a checksum of each page into the page table and seals the superblock, so an arena that was closed is verified to the
+//! last bit before anything in it is believed; a page that fails is left out whole, and told. While the arena is open
+//! there are no checksums, and none are needed against the death of the process: what the kernel has of a shared mapping is every store
+//! that was executed, in order, and items are published by their last store (`scan.rs`).
+//!
+//! The mark *open* is set after verifying and before the first change. So whoever dies during either leaves what the next one
+//! can take over.
+
+use super::classes::Classes;
+use super::inner::Inner;
+use super::memory::arena::{Geometry, LARGE_PAGE};
+use super::memory::item::{BASE64_KEY, Chunk, HEADER, Layout, PINNED};
+use super::memory::superblock::{Condition, Superblock};
+use super::memory::{Arena, Stable, State, Trouble};
+use super::{BootId, Config, Handle, Shape, Store, large, scan};
+use crate::clock::Now;
+use crate::sync::{Arc, Ordering};
+use std::fs::File;
+
+/// A file that is to be the arena, locked by the caller, and what the caller knows of time and place.
+#[derive(Debug)]
+pub struct Kept {
+    /// Open for reading and writing.
+    pub file: File,
+    /// Identity of the running kernel.
+    pub boot_id: BootId,
+    /// The present unix second: the birth of an arena that is made.
+    pub second: u32,
+    /// Threads to verify and scan with; 0 for as many as there are processors.
+    pub threads: usize,
+}
+
+/// What was found when an arena was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// There was nothing: the arena was made.
+    pub made: bool,
+    /// It had been closed in order, and so could be verified.
+    pub closed: bool,
+    /// Items that are there now.
+    pub items: u64,
+    /// Pages left out because their checksum is wrong.
+    pub damaged_pages: u64,
+    /// Items left out because something about them cannot be, or because they do not fit any more.
+    pub lost_items: u64,
+    /// Unix second in which the arena was made: `uptime` counts from there.
+    pub birth: u32,
+}
+
+impl Store {
+    /// A store over the memory of a file: with the items that an earlier process left there, or empty when the file is.
+    ///
+    /// # Errors
+    /// See [`Trouble`]. The file was not changed then, unless it was empty.
+    pub fn open_kept(config: &Config, kept: Kept) -> Result<(Store, Recovery), Trouble> {
+        match Arena::look(&kept.file, &kept.boot_id)? {
+            None => Store::make_kept(config, kept),
+            Some(superblock) => Store::take_over(config, kept, &superblock),
+        }
+    }
+
+    fn make_kept(config: &Config, kept: Kept) -> Result<(Store, Recovery), Trouble> {
+        let classes = Classes::new(config);
+        let boot = (kept.boot_id, u64::from(kept.second));
+        let arena = Arena::make(kept.file, config.memory_bytes, classes.page_size, boot)?;
+        let inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
+        inner.classes.tell();
+        inner.arena.note_open();
+        let recovery =
+            Recovery { made: true, closed: false, items: 0, damaged_pages: 0, lost_items: 0, birth: kept.second };
+        Ok((Store::over(inner), recovery))
+    }
+
+    fn take_over(config: &Config, kept: Kept, superblock: &Superblock) -> Result<(Store, Recovery), Trouble> {
+        let classes = Classes::for_pages_of(config, 1 << superblock.page_shift);
+        if classes.page_size != 1 << superblock.page_shift {
+            return Err(Trouble::Differs(format!("pages of {} bytes", 1 << superblock.page_shift)));
+        }
+        let arena = Arena::open(kept.file, superblock, config.memory_bytes)?;
+        let threads = if kept.threads == 0 { scan::threads() } else { kept.threads };
+        let inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
+        // A size that is no class's is either another slab table's or damage; the latter only where nothing was closed.
+        let closed = superblock.condition == Condition::Closed;
+        let damaged_pages = if closed { verify(&inner.arena, threads) } else { 0 };
+        if let Some(size) = inner.unknown_size() {
+            return Err(Trouble::Differs(format!("chunks of {size} bytes")));
+        }
+        inner.classes.tell();
+        inner.arena.note_open();
+        let scanned = inner.scan(threads);
+        let lost = if closed { inner.arena.items_when_closed().saturating_sub(scanned.items) } else { scanned.unsound };
+        let birth = u32::try_from(superblock.birth).unwrap_or(kept.second);
+        let recovery = Recovery { made: false, closed, items: scanned.items, damaged_pages, lost_items: lost, birth };
+        Ok((Store::over(inner), recovery))
+    }
+
+    /// A store over `new` with the items of `old`, whose layout differs from what `config` asks for. What does not fit is lost and
+    /// counted. `old` keeps its items.
+    ///
+    /// # Errors
+    /// See [`Trouble`]; it is about `old` when that is not sound, and otherwise about `new`.
+    pub fn open_moved(config: &Config, old: Kept, new: Kept, now: Now) -> Result<(Store, Recovery), Trouble> {
+        let Some(superblock) = Arena::look(&old.file, &old.boot_id)? else {
+            return Store::make_kept(config, new);
+        };
+        let source = Arena::open(old.file, &superblock, u64::from(superblock.pages) << superblock.page_shift)?;
+        let threads = if new.threads == 0 { scan::threads() } else { new.threads };
+        let closed = superblock.condition == Condition::Closed;
+        let damaged_pages = if closed { verify(&source, threads) } else { 0 };
+        let classes = Classes::new(config);
+        let arena = Arena::make(new.file, config.memory_bytes, classes.page_size, (new.boot_id, superblock.birth))?;
+        source.note_open();
+        let known = source.items_when_closed();
+        let sizes = possible_sizes(&source);
+        // Scanned first, so that no item is there twice.
+        let source_classes = Classes::found(sizes, source.page_size());
+        let source = Inner::with_arena(config, source_classes, source).map_err(Trouble::System)?;
+        let scanned = source.scan(threads);
+        let store = Store::over(Inner::with_arena(config, classes, arena).map_err(Trouble::System)?);
+        MoveIn { source: &source, store: &store, now, scratch: Vec::new() }.everything();
+        let inner = store.inner();
+        let flushes = source.arena.flushes();
+        inner.arena.note_flush(flushes.sequence, flushes.at, false);
+        inner.arena.note_pending_flush(flushes.pending);
+        inner.flushed.store(flushes.sequence, Ordering::Relaxed);
+        inner.flushed_at.store(flushes.at, Ordering::Relaxed);
+        inner.flush_at.store(flushes.pending, Ordering::Relaxed);
+        inner.arena.sequence().store(source.arena.sequence().load(Ordering::Relaxed), Ordering::Relaxed);
+        inner.arena.note_open();
+        let items = inner.index.entry_count();
+        store.reset_counts();
+        let before = if closed { known } else { scanned.items + scanned.unsound };
+        let birth = u32::try_from(superblock.birth).unwrap_or(new.second);
+        let lost_items = before.saturating_sub(items);
+        Ok((store, Recovery { made: false, closed, items, damaged_pages, lost_items, birth }))
+    }
+
+    /// Closes a kept arena, so that the next process can verify it. All that use the store have to be gone; returns how many items it
+    /// holds, `None` when the store is not a kept one and everything is gone with it.
+    ///
+    /// # Errors
+    /// When others still use the store. Nothing is lost then either: the arena stays open, as after a death.
+    pub fn close(self) -> Result<Option<u64>, String> {
+        let inner = Store::into_inner(self)?;
+        if inner.arena.file().is_none() {
+            return Ok(None);
+        }
+        let arena = &inner.arena;
+        scan::each_page(scan::threads(), arena.pages_present(), |page, (): &mut ()| {
+            let used = arena.geometry(page).chunk_size != 0;
+            arena.note_checksum(page, if used { arena.checksum(page) } else { 0 });
+        });
+        let items = inner.index.entry_count();
+        arena.note_closed(items);
+        Ok(Some(items))
+    }
+
+    /// Whether its memory is a file's.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.inner().arena.file().is_some()
+    }
+
+    /// The file whose memory this is: what to hand over to a process that is to take the arena over.
+    #[must_use]
+    pub fn kept_file(&self) -> Option<&File> {
+        self.inner().arena.file()
+    }
+
+    /// A store over the arena of another one that is in nobody's hands any more, with nothing else taken over.
+    ///
+    /// # Errors
+    /// When other handles exist, or the configuration has other sizes than the arena was made with.
+    pub fn rebuilt(self, config: &Config) -> Result<Store, String> {
+        let mut inner = Store::into_inner(self)?;
+        inner.arena.set_pages_present(inner.pool.touched());
+        let rebuilt = Inner::with_arena(config, Classes::new(config), inner.arena)?;
+        if let Some(size) = rebuilt.unknown_size() {
+            return Err(format!("the arena has chunks of {size} bytes, the slab classes do not"));
+        }
+        rebuilt.scan(1);
+        Ok(Store::over(rebuilt))
+    }
+
+    fn over(inner: Inner) -> Store {
+        Store { handle: Arc::new(Handle(Arc::new(inner))) }
+    }
+
+    fn into_inner(self) -> Result<Inner, String> {
+        let handle = Arc::try_unwrap(self.handle).map_err(|_| "somebody still uses the store")?;
+        Arc::try_unwrap(handle.0).map_err(|_| "somebody still uses the store".to_owned())
+    }
+}
+
+/// Takes out of the table what does not have its checksum; returns how many pages that were.
+fn verify(arena: &Arena, threads: usize) -> u64 {
+    let damaged = scan::each_page(threads, scan::touched(arena), |page, damaged: &mut u64| {
+        let used = arena.geometry(page).chunk_size != 0;
+        if used && arena.checksum(page) != arena.noted_checksum(page) {
+            arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
+            *damaged += 1;
+        }
+    });
+    damaged.into_iter().sum()
+}
+
+impl Inner {
+    /// A chunk size in the page table that is no class's.
+    fn unknown_size(&self) -> Option<u32> {
+        let sizes = (0..scan::touched(&self.arena)).map(|page| self.arena.geometry(page).chunk_size);
+        let mut unknown = sizes.filter(|&size| size != 0 && size != LARGE_PAGE);
+        unknown.find(|&size| !self.classes.sizes.contains(&(size as usize)))
+    }
+}
+
+/// The chunk sizes in a page table. Pages of a size that no slab table has are taken out.
+fn possible_sizes(arena: &Arena) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    for page in 0..scan::touched(arena) {
+        let size = arena.geometry(page).chunk_size as usize;
+        if size == 0 || size == LARGE_PAGE as usize || sizes.contains(&size) {
+            continue;
+        }
+        if size > HEADER && size <= arena.page_size() && size.is_multiple_of(arena.granule()) {
+            sizes.push(size);
+        } else {
+            arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
+        }
+    }
+    sizes.sort_unstable();
+    sizes
+}
+
+/// Moving the items of an arena that nobody else uses, and that has been scanned, into a store.
+struct MoveIn<'a> {
+    source: &'a Inner,
+    store: &'a Store,
+    now: Now,
+    scratch: Vec<u8>,
+}
+
+impl MoveIn<'_> {
+    fn everything(&mut self) {
+        let source = &self.source.arena;
+        for page in 0..scan::touched(source) {
+            let Geometry { chunk_size, carved } = source.geometry(page);
+            if chunk_size == LARGE_PAGE {
+                scan::each_large(source, page, |head| self.take(head, head.shape().1), |_| {});
+                continue;
+            }
+            for number in 0..carved {
+                let offset = source.page_offset(page) + number as usize * chunk_size as usize;
+                let chunk = Chunk::at(source, offset);
+                if let Some(layout) = scan::sound(chunk, chunk_size as usize) {
+                    self.take(chunk, layout);
+                }
+            }
+        }
+    }
+
+    /// Stores one item as it is, if there is room for it.
+    fn take(&mut self, chunk: Chunk<'_>, layout: Layout) {
+        let (inner, store) = (self.source, self.store);
+        let state = chunk.state();
+        if inner.is_over(chunk, state, self.now) {
+            return;
+        }
+        // Nobody else has the arena.
+        let (source, stable) = (&inner.arena, Stable::from_guard(inner));
+        let word = |at: usize, len: usize| {
+            let mut bytes = [0; 8];
+            bytes[..len].copy_from_slice(source.bytes(chunk.offset + at, len, stable));
+            u64::from_le_bytes(bytes)
+        };
+        let value_len =
+            if layout.large { chunk.large_len().load(Ordering::Relaxed) as usize } else { layout.value_len };
+        let shape = Shape {
+            flags: if layout.flags { u32::try_from(word(layout.flags_at(), 4)).unwrap_or(0) } else { 0 },
+            exptime: chunk.shape().0,
+            value_len,
+            base64_key: state.has(BASE64_KEY),
+            chosen_cas: layout.wide.then(|| word(layout.wide_at(), 8)),
+            renews: false,
+        };
+        self.scratch.clear();
+        if layout.large {
+            large::parts(source, chunk, value_len, |offset, len| {
+                self.scratch.extend_from_slice(source.bytes(offset, len, stable));
+                true
+            });
+        } else {
+            self.scratch.extend_from_slice(source.bytes(chunk.offset + layout.value_at(), value_len, stable));
+        }
+        let key = source.bytes(chunk.offset + layout.key_at(), layout.key_len, stable);
+        let Ok(mut draft) = store.reserve(key, store.hash(key), &shape, self.now) else { return };
+        if draft.write(&self.scratch, self.now).is_ok() && draft.remaining() == 0 {
+            store.link_moved(draft, state.with(PINNED, false), chunk.time().load(Ordering::Relaxed));
+        }
+    }
+}
+
+impl Store {
+    /// Links a draft of a new key with the state and the last access that its item had elsewhere.
+    fn link_moved(&self, draft: super::Draft, state: State, time: u32) {
+        let inner = self.inner();
+        let name = draft.name();
+        let locked = inner.index.lock(draft.hash);
+        let chunk = Chunk::named(&inner.arena, name);
+        chunk.time().store(time, Ordering::Relaxed);
+        if draft.is_large() {
+            large::mark_head(&inner.arena, name, true);
+        }
+        chunk.set_state(state);
+        let grow = locked.insert(name);
+        draft.published();
+        drop(locked);
+        if grow {
+            inner.index.grow(inner);
+            inner.pool.set_taken_elsewhere(inner.index.bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,305 @@
+//! Arenas that are closed, left, damaged and taken over again, by stores with the same and with other options.
+
+use super::super::memory::cut;
+use super::super::tests::{Model, Random, config, delete, get, set, step, touch};
+use super::super::{SlabTable, Store};
+use super::*;
+use crate::sys::files;
+use std::os::unix::fs::FileExt as _;
+
+const BOOT: BootId = [9; 16];
+const NOW: Now = Now::at(1_000_000, 0);
+
+fn kept(file: &File) -> Kept {
+    Kept { file: file.try_clone().expect("a descriptor"), boot_id: BOOT, second: NOW.seconds, threads: 2 }
+}
+
+fn open(config: &Config, file: &File) -> (Store, Recovery) {
+    Store::open_kept(config, kept(file)).expect("an arena")
+}
+
+fn new_file() -> File {
+    files::nameless(c"arena").expect("memory")
+}
+
+/// Small and large values, some that expire.
+fn fill(store: &Store, count: u32) {
+    for number in 0..count {
+        let exptime = if number % 5 == 0 { NOW.seconds + 100 } else { 0 };
+        set(store, &number.to_be_bytes(), &value_of(number), exptime, NOW).expect("room");
+    }
+}
+
+fn value_of(number: u32) -> Vec<u8> {
+    let len = if number % 50 == 7 { 20_000 + number as usize % 70_000 } else { number as usize % 700 };
+    (0..len).map(|place| (number as usize * 31 + place * 7) as u8).collect()
+}
+
+fn has_all(store: &Store, count: u32) {
+    for number in 0..count {
+        assert_eq!(get(store, &number.to_be_bytes(), NOW), Some(value_of(number)), "{number}");
+    }
+    store.check(NOW).expect("sound");
+}
+
+#[test]
+fn what_was_there_is_there_after_closing_and_after_a_death() {
+    let (file, config) = (new_file(), config(64));
+    let (store, made) = open(&config, &file);
+    assert!(made.made && made.items == 0);
+    fill(&store, 4000);
+    let cas = store.last_sequence();
+    assert_eq!(store.close(), Ok(Some(4000)));
+    let (store, after) = open(&config, &file);
+    assert_eq!((after.made, after.closed, after.items, after.lost_items), (false, true, 4000, 0));
+    assert_eq!(store.last_sequence(), cas);
+    has_all(&store, 4000);
+    assert!(delete(&store, &3u32.to_be_bytes(), NOW) && touch(&store, &5u32.to_be_bytes(), 5, NOW));
+    let cas = set(&store, b"last", b"x", 0, NOW).expect("room");
+    assert!(delete(&store, b"last", NOW));
+    // Dropped without closing: as if it had been killed.
+    drop(store);
+    let (store, after) = open(&config, &file);
+    assert_eq!((after.made, after.closed, after.items, after.birth), (false, false, 3999, NOW.seconds));
+    assert_eq!(get(&store, &3u32.to_be_bytes(), NOW), None);
+    assert_eq!(get(&store, &5u32.to_be_bytes(), NOW), None, "touched into the past");
+    assert!(set(&store, b"last", b"x", 0, NOW).expect("room") > cas, "no CAS is given twice");
+    store.check(NOW).expect("sound");
+}
+
+#[test]
+fn a_store_that_others_use_is_not_closed() {
+    let (store, _) = open(&config(8), &new_file());
+    let other = store.for_thread();
+    assert!(store.close().is_err());
+    assert_eq!(other.close(), Ok(Some(0)));
+    assert_eq!(Store::open(&config(8)).expect("memory").close(), Ok(None));
+}
+
+#[test]
+fn flushes_outlive_the_process() {
+    let (file, config) = (new_file(), config(8));
+    let (store, _) = open(&config, &file);
+    set(&store, b"before", b"1", 0, NOW).expect("room");
+    store.flush(NOW);
+    set(&store, b"after", b"2", 0, NOW).expect("room");
+    store.flush_at(NOW.seconds + 10);
+    drop(store);
+    let (store, _) = open(&config, &file);
+    assert_eq!(store.flushed_at(), NOW.seconds);
+    assert_eq!(get(&store, b"before", NOW), None);
+    assert_eq!(get(&store, b"after", NOW).as_deref(), Some(&b"2"[..]));
+    let then = Now::at(NOW.seconds + 10, 0);
+    assert_eq!(get(&store, b"after", then), None, "the flush to come came");
+    set(&store, b"later", b"3", 0, then).expect("room");
+    drop(store);
+    let (store, _) = open(&config, &file);
+    assert_eq!(get(&store, b"later", then).as_deref(), Some(&b"3"[..]), "and does not come twice");
+    assert_eq!(get(&store, b"after", then), None);
+    store.close().expect("closed");
+    let (store, _) = open(&config, &file);
+    assert_eq!(get(&store, b"later", then).as_deref(), Some(&b"3"[..]));
+}
+
+#[test]
+fn a_random_life_with_many_ends_agrees_with_a_map() {
+    for seed in 0..12 {
+        let (file, config) = (new_file(), config(if seed % 2 == 0 { 64 } else { 6 }));
+        let (mut model, mut random) = (Model::new(), Random(seed));
+        let mut evicted = false;
+        for _ in 0..6 {
+            let (store, after) = open(&config, &file);
+            store.check(NOW).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+            assert_eq!((after.lost_items, after.damaged_pages), (0, 0));
+            for _ in 0..800 {
+                if evicted {
+                    // `step` wants to know of evictions of this store only.
+                    model.retain(|key, _| get(&store, key, NOW).is_some());
+                    evicted = false;
+                }
+                step(&store, &mut model, &mut random, NOW, 600);
+            }
+            evicted = store.totals().evictions > 0;
+            if random.below(2) == 0 {
+                store.close().expect("alone");
+            }
+        }
+    }
+}
+
+/// The process dies at a random store while it takes an arena over, and the next one at another, before one gets through.
+#[test]
+fn a_death_while_taking_over_loses_nothing() {
+    for seed in 0..60 {
+        let (file, config) = (new_file(), config(64));
+        let (store, _) = open(&config, &file);
+        fill(&store, 600);
+        if seed % 2 == 0 {
+            store.close().expect("alone");
+        } else {
+            drop(store);
+        }
+        let mut random = Random(seed);
+        for _ in 0..3 {
+            cut::after(random.below(400));
+            let outcome = std::panic::catch_unwind(|| Store::open_kept(&config, Kept { threads: 1, ..kept(&file) }));
+            drop(outcome);
+            cut::after(u64::MAX);
+        }
+        let (store, _) = open(&config, &file);
+        has_all(&store, 600);
+    }
+}
+
+#[test]
+fn more_and_less_memory_keep_what_fits() {
+    let (file, mut config) = (new_file(), config(16));
+    let (store, _) = open(&config, &file);
+    fill(&store, 3000);
+    let count = store.totals().curr_items;
+    assert_eq!(store.totals().evictions, 0);
+    store.close().expect("alone");
+    config.memory_bytes = 48 << 20;
+    let (store, after) = open(&config, &file);
+    assert_eq!(after.items, count);
+    has_all(&store, 3000);
+    for number in 10_000..13_000u32 {
+        set(&store, &number.to_be_bytes(), &value_of(number), 0, NOW).expect("room");
+    }
+    assert_eq!(store.totals().evictions, 0, "the new memory is used");
+    drop(store);
+    config.memory_bytes = 4 << 20;
+    let (store, after) = open(&config, &file);
+    assert_eq!(after.items, count + 3000, "nothing goes at once");
+    for tick in 0..200 {
+        store.maintain(Now::at(NOW.seconds + 1, tick % 32));
+    }
+    let totals = store.totals();
+    assert!(totals.total_malloced <= 4 << 20, "{} bytes are in use", totals.total_malloced);
+    assert!(totals.curr_items > 500 && totals.evictions > 0);
+    for number in 0..500u32 {
+        set(&store, &number.to_be_bytes(), &value_of(number), 0, NOW).expect("room can be made");
+    }
+    store.check(NOW).expect("sound");
+    store.close().expect("alone");
+    let (store, _) = open(&config, &file);
+    store.check(NOW).expect("sound");
+    assert!(!store.set_memory_limit(64 << 20), "the file has no more");
+}
+
+#[test]
+fn another_slab_table_moves_the_items_into_a_new_file() {
+    for closed in [true, false] {
+        let (file, mut config) = (new_file(), config(64));
+        let (store, _) = open(&config, &file);
+        fill(&store, 3000);
+        set(&store, b"dead", b"x", NOW.seconds - 1, NOW).expect("room");
+        set(&store, b"flushed", b"x", 0, NOW).expect("room");
+        let cas = store.last_sequence();
+        if closed {
+            store.close().expect("alone");
+        }
+        config.slabs = SlabTable::Factor { min: 48, factor: 1.25 };
+        assert!(matches!(Store::open_kept(&config, kept(&file)), Err(Trouble::Differs(_))));
+        let target = new_file();
+        let (store, after) = Store::open_moved(&config, kept(&file), kept(&target), NOW).expect("moved");
+        assert_eq!((after.items, after.lost_items, after.closed), (3001, 1, closed), "one was dead");
+        assert_eq!(store.last_sequence(), cas);
+        has_all(&store, 3000);
+        drop(store);
+        let (store, _) = open(&config, &target);
+        has_all(&store, 3000);
+        // And back, into less memory than the items take.
+        drop(store);
+        config.slabs = SlabTable::Fine;
+        config.memory_bytes = 2 << 20;
+        let small = new_file();
+        let (store, after) = Store::open_moved(&config, kept(&target), kept(&small), NOW).expect("moved");
+        assert!(after.items > 500 && after.items + after.lost_items == 3001, "{after:?}");
+        store.check(NOW).expect("sound");
+    }
+}
+
+#[test]
+fn a_file_that_nothing_can_be_made_of_is_refused() {
+    let (file, config) = (new_file(), config(8));
+    let (store, _) = open(&config, &file);
+    store.close().expect("alone");
+    let elsewhere = Kept { boot_id: [1; 16], ..kept(&file) };
+    assert!(matches!(Store::open_kept(&config, elsewhere), Err(Trouble::Unfit(_))));
+    let garbage = new_file();
+    garbage.write_all_at(&[0; 100_000], 0).expect("room");
+    assert!(matches!(Store::open_kept(&config, kept(&garbage)), Err(Trouble::Unfit(_))));
+}
+
+/// Flips one bit of a closed arena at a time. Whatever the store makes of it, no value is another one.
+#[test]
+fn no_flipped_bit_of_a_closed_arena_changes_a_value() {
+    let (file, config) = (new_file(), config(2));
+    let (store, _) = open(&config, &file);
+    let count = 1500;
+    fill(&store, count);
+    let present: Vec<bool> = (0..count).map(|number| get(&store, &number.to_be_bytes(), NOW).is_some()).collect();
+    store.close().expect("alone");
+    let len = usize::try_from(file.metadata().expect("facts").len()).expect("small");
+    let first_page = len - (2 << 20);
+    let flips = std::env::var("MEMHOLD_FLIPS").ok().and_then(|flips| flips.parse().ok()).unwrap_or(150);
+    let mut random = Random(2026);
+    let (mut refused, mut damaged, mut harmless) = (0, 0, 0);
+    let mut image = vec![0; len];
+    file.read_exact_at(&mut image, 0).expect("readable");
+    for flip in 0..flips {
+        // A third of them in superblock and table, which are small.
+        let byte = match flip % 6 {
+            0 => random.below(4096) as usize,
+            1 => 4096 + random.below(32 * 24) as usize,
+            _ => first_page + random.below((len - first_page) as u64) as usize,
+        };
+        let copy = new_file();
+        // Only what is not zero, since the table is long and mostly empty.
+        copy.write_all_at(&image[..4096 + 64 * 24], 0).expect("room");
+        copy.write_all_at(&image[first_page..], first_page as u64).expect("room");
+        copy.write_all_at(&[image[byte] ^ 1 << random.below(8)], byte as u64).expect("room");
+        match Store::open_kept(&config, kept(&copy)) {
+            Ok((store, after)) => {
+                store.check(NOW).unwrap_or_else(|wrong| panic!("byte {byte}: {wrong}"));
+                let mut missing = 0;
+                for number in 0..count {
+                    match get(&store, &number.to_be_bytes(), NOW) {
+                        Some(value) => {
+                            assert!(value == value_of(number), "byte {byte}: {number} has a value nobody stored")
+                        }
+                        None => missing += u64::from(present[number as usize]),
+                    }
+                }
+                assert_eq!(missing, after.lost_items, "byte {byte}: what is missing is told");
+                assert!(missing == 0 || after.damaged_pages > 0);
+                if after.damaged_pages > 0 { damaged += 1 } else { harmless += 1 }
+            }
+            Err(Trouble::Unfit(_) | Trouble::Differs(_)) => refused += 1,
+            Err(other) => panic!("byte {byte}: {other:?}"),
+        }
+    }
+    println!("{flips} flips: {refused} refused, {damaged} with a damaged page left out, {harmless} outside of items");
+    assert!(refused > 0 && damaged > 0);
+}
+
+#[test]
+fn no_truncated_arena_is_read() {
+    let (file, config) = (new_file(), config(2));
+    let (store, _) = open(&config, &file);
+    fill(&store, 500);
+    store.close().expect("alone");
+    let len = file.metadata().expect("facts").len();
+    let mut random = Random(7);
+    let mut image = vec![0; usize::try_from(len).expect("small")];
+    file.read_exact_at(&mut image, 0).expect("readable");
+    let cuts = std::env::var("MEMHOLD_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(60);
+    for turn in 0..cuts {
+        let at = if turn % 3 == 0 { 1 + random.below(8192) } else { 1 + random.below(len - 1) };
+        let copy = new_file();
+        copy.write_all_at(&image[..usize::try_from(at).expect("small")], 0).expect("room");
+        let outcome = Store::open_kept(&config, kept(&copy));
+        assert!(matches!(outcome, Err(Trouble::Unfit(_))), "cut at {at} of {len}: {outcome:?}");
+    }
+}
