@@ -214,6 +214,12 @@ impl Store {
         self.inner().hasher.hash(key)
     }
 
+    /// Where a key with this hash is to be looked for.
+    #[must_use]
+    pub fn spot(&self, hash: KeyHash) -> Spot {
+        self.inner().index.spot(hash)
+    }
+
     /// Where a key with this hash is to be looked for; starts loading its index bucket.
     #[inline]
     #[must_use]

@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn planes_are_taken_from_the_front_to_the_back_and_none_twice() {
         let mut growth = Growth { round: FIRST_ROUND, planes: PLANES_MIN, next: 0 };
-        let planes = |growth: Growth, segment| (0..growth.segment_of(KeyHash(segment)).1);
+        let planes = |growth: Growth, segment| 0..growth.segment_of(KeyHash(segment)).1;
         let bucket = |growth: Growth, segment: u64, plane| growth.plane(growth.segment_of(KeyHash(segment)).0, plane);
         let first =
             (0..growth.segments() as u64).flat_map(|segment| planes(growth, segment).map(move |p| (segment, p)));
