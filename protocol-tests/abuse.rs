@@ -107,7 +107,8 @@ fn main() -> ExitCode {
         }
     }
     println!("abuse: {} passed, {failed} failed", run - failed);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    // A word that is in no case's name tests nothing, which must not look like success.
+    if failed == 0 && run > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn start(megabytes: u32) -> Server {

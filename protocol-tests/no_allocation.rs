@@ -92,7 +92,7 @@ impl Talk {
 
     /// Runs a request and returns how many bytes it was answered with, having "sent" them.
     fn say(&mut self, mut input: &[u8]) -> usize {
-        let mut cx = Context { store: &self.store, server: &self.server, stats: &self.server.threads[0], now: NOW };
+        let mut cx = Context::new(&self.store, &self.server, &self.server.threads[0], NOW, -1);
         let mut answered = 0;
         loop {
             let progress = self.conn.process(input, &mut self.out, &mut cx);

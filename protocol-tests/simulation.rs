@@ -226,7 +226,7 @@ impl World {
         let most = [1, 10, 2000, 100_000, 1_000_000][self.random.below(5)];
         let World { random, store, server, now, clients, later, .. } = self;
         let client = &mut clients[number];
-        let mut cx = Context { store, server, stats: &server.threads[0], now: *now };
+        let mut cx = Context::new(store, server, &server.threads[0], *now, -1);
         let mut piece: Vec<u8> = Vec::new();
         let waits = client.conn.must_wait(*now);
         *later += usize::from(waits);

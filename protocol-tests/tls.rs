@@ -205,6 +205,22 @@ fn text_on_a_tls_port_is_disconnected() {
 }
 
 #[test]
+fn watchers_are_told_what_tls_took_offence_at() {
+    let files = Files::new("watched");
+    let server = files.start("", &[]);
+    let mut watcher = files.client().connect(server.address).unwrap();
+    ask(&mut watcher, b"watch connevents\r\n", b"OK\r\n");
+    let mut link = server.connect();
+    link.send(b"version\r\n");
+    assert!(link.reaches_end());
+    let mut said = String::new();
+    while !said.contains(" reason=error ") {
+        said += &String::from_utf8_lossy(&ask(&mut watcher, b"", b"\n"));
+    }
+    assert!(said.contains(" type=conn_new rip=127.0.0.1 ") && said.contains(" type=conntlserr fd="), "{said}");
+}
+
+#[test]
 fn a_forged_record_ends_the_conversation_and_is_counted() {
     let files = Files::new("forged");
     let server = files.start("", &[]);

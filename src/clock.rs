@@ -99,6 +99,12 @@ impl Clock {
     }
 }
 
+/// The wall clock, as it stands: for the lines of a log, which others compare with their own.
+#[must_use]
+pub fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// In 64 bits throughout: this runs once for each burst of requests.
 fn millis(duration: Duration) -> u64 {
     duration.as_secs() * 1000 + u64::from(duration.subsec_millis())

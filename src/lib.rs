@@ -8,7 +8,7 @@
 //! net ────► conn              one client's conversation, sans-IO: bytes in, bytes out, time in
 //! conn ───► commands, protocol    what the verbs mean; how they are spelled
 //! commands ► store            item memory, index, slabs, eviction, expiry, mover
-//! leaves                      stats, settings, clock, sync, sys
+//! leaves                      logger, stats, settings, clock, sync, sys
 //! ```
 //!
 //! `protocol` and `store` never know each other: the dialects become one neutral [`protocol::Request`] and are answered by
@@ -17,6 +17,7 @@
 pub mod clock;
 pub mod commands;
 pub mod conn;
+pub mod logger;
 pub mod net;
 pub mod protocol;
 pub mod server;

@@ -18,9 +18,9 @@ def free_port():
 class WebServer:
     """One web server process (and its workers) on a port of its own."""
 
-    def __init__(self, command, folder, environment=None):
+    def __init__(self, command, folder, environment=None, port=None):
         """`command` is given the port in place of `{port}`."""
-        self.port = free_port()
+        self.port = port or free_port()
         self.process = subprocess.Popen(
             [word.replace("{port}", str(self.port)) for word in command],
             cwd=folder,

@@ -75,7 +75,7 @@ impl InProcess {
     /// Bytes arrive in one piece.
     pub fn feed(&mut self, mut piece: &[u8]) {
         let mut out = Output::new();
-        let mut cx = Context { store: &self.store, server: &self.server, stats: &self.stats, now: self.now };
+        let mut cx = Context::new(&self.store, &self.server, &self.stats, self.now, -1);
         if self.unread.is_empty() {
             while !piece.is_empty()
                 && let Some(place) = self.conn.upload(&mut cx)
@@ -92,7 +92,7 @@ impl InProcess {
             self.unread.drain(..progress.consumed);
             collect(&mut out, &mut self.received);
             match progress.next {
-                Next::Read => break,
+                Next::Read | Next::Watch => break,
                 // All pinned values have been collected, so there is nothing to wait for later.
                 Next::Again | Next::Later => {}
                 Next::Close | Next::Shutdown { .. } => self.closed = true,

@@ -2,7 +2,7 @@
 
 use super::expiry::absolute;
 use super::words::Words;
-use super::{After, Context, crawler, extstore, lru, slabs, stats};
+use super::{After, Context, crawler, extstore, lru, slabs, stats, watch};
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::request::{Admin, ShutdownMode, TypedExptime};
 use crate::settings::MIB;
@@ -28,7 +28,7 @@ pub(super) fn admin(cx: &Context<'_>, admin: &Admin<'_>, reply: impl FnOnce(Repl
         Admin::CacheMemlimit(megabytes) => reply(cache_memlimit(cx, *megabytes)),
         Admin::Lru(words) => reply(lru::lru(cx, words)),
         Admin::Slabs(words) => reply(slabs::slabs(cx, words)),
-        Admin::Watch(words) => reply(watch(cx, words)),
+        Admin::Watch(words) => return watch::watch(cx, words, reply),
         Admin::Extstore(words) => reply(extstore::extstore(cx, words)),
         Admin::RefreshCerts => match cx.server.refresh_certs() {
             None => reply(Reply::Error(Error::Line("Error TLS not enabled"))),
@@ -39,29 +39,6 @@ pub(super) fn admin(cx: &Context<'_>, admin: &Admin<'_>, reply: impl FnOnce(Repl
         Admin::DebugItem(words) => reply(debug_item(cx, words)),
     }
     After::Next
-}
-
-/// Streams that can be watched, in memcached's order (section 4.3).
-const STREAMS: [&str; 10] = [
-    "rawcmds",
-    "evictions",
-    "fetchers",
-    "mutations",
-    "sysevents",
-    "connevents",
-    "proxyreqs",
-    "proxyevents",
-    "proxyuser",
-    "deletions",
-];
-
-/// There are no streams yet, so the answer to a watcher is that of `-W`; unknown words are told apart all the same.
-fn watch(cx: &Context<'_>, words: &[u8]) -> Reply<'static> {
-    let known = |word: &[u8]| STREAMS.iter().any(|stream| stream.as_bytes().starts_with(word));
-    if cx.server.settings.watch_enabled && !words.split(|&byte| byte == b' ').all(known) {
-        return Reply::Error(Error::Unknown);
-    }
-    Reply::Error(Error::Client("watch commands not allowed"))
 }
 
 fn shutdown(cx: &Context<'_>, mode: ShutdownMode, reply: impl FnOnce(Reply<'_>)) -> After {

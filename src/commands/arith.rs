@@ -5,7 +5,9 @@
 
 use super::expiry::{absolute, seconds_left};
 use super::rewrite::{Seen, commit_over};
-use super::{Context, count_absence};
+use super::watch::{self, Told};
+use super::{Context, count_absence, tell_found};
+use crate::logger::{StoreCommand, StoreStatus, Streams};
 use crate::protocol::number;
 use crate::protocol::reply::{Error, Hit, Reply, Written};
 use crate::protocol::request::{Arith, TypedExptime};
@@ -22,9 +24,12 @@ enum Outcome {
 pub(super) fn arith(cx: &Context<'_>, arith: &Arith<'_>, hash: KeyHash) -> Reply<'static> {
     loop {
         let outcome = cx.store.lookup(arith.key.bytes(), hash, cx.now, |found| match found {
-            Lookup::Found(entry) => compute(cx, arith, &entry),
+            Lookup::Found(entry) => {
+                tell_found(cx, &entry);
+                compute(cx, arith, &entry)
+            }
             Lookup::Absent(absence) => {
-                count_absence(cx, absence);
+                count_absence(cx, arith.key.bytes(), absence);
                 Outcome::Missing
             }
         });
@@ -147,11 +152,21 @@ fn create(cx: &Context<'_>, arith: &Arith<'_>, hash: KeyHash, typed: TypedExptim
         Ok(draft)
     });
     let Ok(draft) = filled else { return Some(Reply::Error(Error::NO_MEMORY_TO_CREATE)) };
+    let told = Told::of(cx, &draft);
     let linked = cx.store.commit(draft, cx.now, |found, _| match found {
         Lookup::Found(_) => Decision::Refuse(()),
-        Lookup::Absent(_) => Decision::Link(Marks::default()),
+        Lookup::Absent(absence) => {
+            // memcached creates it by an `add`, which looks again.
+            if cx.watches(Streams::FETCHERS) {
+                watch::tell_absent(cx, arith.key.bytes(), absence);
+            }
+            Decision::Link(Marks::default())
+        }
     });
     let cas = linked.ok()?;
+    if let Some(told) = told {
+        told.tell(cx, arith.key.bytes(), StoreCommand::Add, StoreStatus::Stored);
+    }
     Some(Reply::Hit(Hit {
         size: digits.len(),
         flags: 0,

@@ -2,7 +2,8 @@
 
 use super::expiry::absolute;
 use super::rewrite::{Copied, Seen, commit_over};
-use super::{Context, count_absence};
+use super::{Context, count_absence, tell_found, watch};
+use crate::logger::Streams;
 use crate::protocol::Reply;
 use crate::protocol::reply::{Error, Written};
 use crate::protocol::request::Delete;
@@ -42,6 +43,9 @@ fn rewrite(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash) -> Reply<'stati
             Ok(true) => {
                 if delete.clear {
                     cx.stats.count_class(ClassCounter::DeleteHits, seen.class);
+                    if cx.watches(Streams::DELETIONS) {
+                        watch::tell_deleted(cx, delete, seen.class, seen.value_len);
+                    }
                 }
                 return Reply::Deleted;
             }
@@ -54,11 +58,12 @@ fn examine(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, keep: Option<&m
         let mut entry = match found {
             Lookup::Found(entry) => entry,
             Lookup::Absent(absence) => {
-                count_absence(cx, absence);
+                count_absence(cx, delete.key.bytes(), absence);
                 cx.stats.count(Counter::DeleteMisses);
                 return Outcome::Answer(Reply::NotFound(Written::default()));
             }
         };
+        tell_found(cx, &entry);
         if delete.compare.is_some_and(|cas| cas != entry.cas()) {
             if delete.mismatch_is_miss {
                 cx.stats.count(Counter::DeleteMisses);
@@ -80,6 +85,9 @@ fn examine(cx: &Context<'_>, delete: &Delete<'_>, hash: KeyHash, keep: Option<&m
             }
         } else {
             cx.stats.count_class(ClassCounter::DeleteHits, entry.class());
+            if cx.watches(Streams::DELETIONS) {
+                watch::tell_deleted(cx, delete, entry.class(), entry.value_len());
+            }
             entry.remove();
         }
         Outcome::Answer(Reply::Deleted)

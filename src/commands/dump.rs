@@ -4,6 +4,7 @@
 //! deleted meanwhile may or may not be seen; what was there all the time is seen once.
 
 use super::Context;
+use crate::logger::percent_encode;
 use crate::protocol::reply::Error;
 use crate::store::{Cursor, Entry};
 
@@ -99,7 +100,7 @@ impl Dump {
 /// `key=<percent-encoded> exp=<unix time or -1> la=<unix time> cas=<n> fetch=<yes|no> cls=<class> size=<n> flags=<n> `
 fn meta_line(entry: &Entry<'_>, cx: &Context<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"key=");
-    percent_encode(entry.key(), out);
+    percent_encode(entry.key(), |bytes| out.extend_from_slice(bytes));
     out.extend_from_slice(b" exp=");
     match entry.exptime() {
         0 => out.extend_from_slice(b"-1"),
@@ -133,28 +134,4 @@ fn key_line(entry: &Entry<'_>, out: &mut Vec<u8>) {
 
 fn number(value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-/// Everything but `A-Z a-z 0-9 - . _ ~` as `%XX` (section 12).
-pub(super) fn percent_encode(key: &[u8], out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for &byte in key {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_percent_encoded_in_upper_case() {
-        let mut out = Vec::new();
-        percent_encode(b"a-Z_0.~ /\xff", &mut out);
-        assert_eq!(out, b"a-Z_0.~%20%2F%FF");
-    }
 }

@@ -1,7 +1,7 @@
 //! Reading one item: `get` and its kin, `mg`, and `me`.
 
 use super::expiry::{absolute, seconds_left};
-use super::{After, Context, count_absence};
+use super::{After, Context, count_absence, tell_found};
 use crate::protocol::Reply;
 use crate::protocol::reply::{Hit, Inspected};
 use crate::protocol::request::{Get, TypedExptime};
@@ -27,13 +27,14 @@ pub fn plain(cx: &Context<'_>, key: &[u8], spot: &Spot, reply: impl FnOnce(Plain
         if !entry.may_be_read() {
             return Seen::Busy;
         }
+        tell_found(cx, entry);
         cx.stats.count_class(ClassCounter::GetHits, entry.class());
         entry.bump(cx.now);
         reply(Plain { size: entry.value_len(), flags: entry.flags(), cas: entry.cas() }, entry.value());
         Seen::Yes
     });
     seen.unwrap_or_else(|absence| {
-        count_absence(cx, absence);
+        count_absence(cx, key, absence);
         cx.stats.count(Counter::GetMisses);
         Seen::No
     })
@@ -51,6 +52,7 @@ where
             if get.value && !entry.may_be_read() {
                 return Seen::Busy;
             }
+            tell_found(cx, entry);
             if let Some(reply) = reply.take() {
                 let (hit, value) = read(cx, get, entry);
                 reply(Reply::Hit(hit), value);
@@ -58,7 +60,7 @@ where
             Seen::Yes
         });
         let found = found.unwrap_or_else(|absence| {
-            count_absence(cx, absence);
+            count_absence(cx, get.key.bytes(), absence);
             Seen::No
         });
         match found {
@@ -193,17 +195,20 @@ fn vivify(cx: &Context<'_>, get: &Get<'_>, typed: TypedExptime, hash: KeyHash) -
 pub(super) fn inspect(cx: &Context<'_>, key: &[u8], hash: KeyHash) -> Reply<'static> {
     cx.stats.count(Counter::CmdMeta);
     cx.store.lookup(key, hash, cx.now, |found| match found {
-        Lookup::Found(entry) => Reply::Inspected(Inspected {
-            ttl: seconds_left(entry.exptime(), cx.now),
-            idle: entry.idle_seconds(cx.now),
-            cas: entry.cas(),
-            fetched: entry.fetched(),
-            class: entry.class(),
-            size: entry.account_size(),
-            base64_key: entry.base64_key(),
-        }),
+        Lookup::Found(entry) => {
+            tell_found(cx, &entry);
+            Reply::Inspected(Inspected {
+                ttl: seconds_left(entry.exptime(), cx.now),
+                idle: entry.idle_seconds(cx.now),
+                cas: entry.cas(),
+                fetched: entry.fetched(),
+                class: entry.class(),
+                size: entry.account_size(),
+                base64_key: entry.base64_key(),
+            })
+        }
         Lookup::Absent(absence) => {
-            count_absence(cx, absence);
+            count_absence(cx, key, absence);
             Reply::Miss
         }
     })

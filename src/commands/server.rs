@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::auth::Credentials;
 use super::stats::Baseline;
 use crate::clock::{Clock, Now};
+use crate::logger::Logger;
 use crate::settings::{LiveSettings, Settings};
 use crate::stats::{Prefixes, Process, ProcessStats, ThreadStats};
 use crate::sync::{Arc, AtomicBool, Mutex};
@@ -34,6 +35,9 @@ pub trait ConnTable: Send + Sync {
     fn rows(&self, now: Now) -> Vec<ConnRow>;
 }
 
+/// Most bytes of buffer that a watcher is given, whatever `watcher_logbuf_size` says: there are two for each.
+const LOGBUF_MAX: usize = 64 << 20;
+
 /// See [`Server::refresh_certs`].
 pub type RefreshCerts = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -48,7 +52,9 @@ pub struct Server {
     /// Unix second of the start, which `uptime` counts from.
     pub started_seconds: u32,
     /// Facts of the process.
-    pub process: ProcessStats,
+    pub process: Arc<ProcessStats>,
+    /// What watchers are told.
+    pub logger: Arc<Logger>,
     /// One block of counters for each worker.
     pub threads: Vec<Arc<ThreadStats>>,
     /// Who may come in, where authentication is wanted.
@@ -84,7 +90,9 @@ impl Server {
         let prefixes = Prefixes::new(settings.prefix_delimiter, settings.detail_enabled);
         let threads = (0..settings.num_threads).map(|_| Arc::new(ThreadStats::new())).collect();
         let started_seconds = clock.now().seconds;
-        let process = ProcessStats::new();
+        let process = Arc::new(ProcessStats::new());
+        let buffer_bytes = usize::try_from(settings.watcher_logbuf_bytes).unwrap_or(usize::MAX).min(LOGBUF_MAX);
+        let logger = Arc::new(Logger::new(Arc::clone(&process), buffer_bytes));
         // Certificates are read at the start.
         process.set(Process::SslRefreshTime, u64::from(started_seconds));
         Server {
@@ -93,6 +101,7 @@ impl Server {
             clock,
             started_seconds,
             process,
+            logger,
             threads,
             credentials: Credentials::default(),
             prefixes,

@@ -102,8 +102,9 @@ fn stat(out: &mut Vec<u8>, name: impl std::fmt::Display, value: impl std::fmt::D
 /// The general statistics: calls `each` with every row that applies and its value, in order. Counters count from the
 /// last `stats reset`.
 pub fn general(server: &Server, store: &Store, now: Now, each: &mut dyn FnMut(&Row, &str)) {
-    let present = Baseline::now(server, store, now);
+    // In this order: a reset between the two would let the past be ahead of the present.
     let past = lock(&server.baseline).clone();
+    let present = Baseline::now(server, store, now);
     let mut digits = itoa::Buffer::new();
     for row in ROWS.iter().filter(|row| applies(row.when, server)) {
         match row.kind {
@@ -317,8 +318,8 @@ const ITEMS: &[ItemsRow] = &[
 ];
 
 fn items(cx: &Context<'_>, out: &mut Vec<u8>) {
-    let present = Baseline::now(cx.server, cx.store, cx.now);
     let past = lock(&cx.server.baseline).clone();
+    let present = Baseline::now(cx.server, cx.store, cx.now);
     let maintainer = cx.server.settings.lru_maintainer;
     let temp_lru = cx.server.live.temp_lru.load(Relaxed);
     for now in present.classes.iter().filter(|row| row.number > 0) {
@@ -341,8 +342,8 @@ fn items(cx: &Context<'_>, out: &mut Vec<u8>) {
 }
 
 fn slabs(cx: &Context<'_>, out: &mut Vec<u8>) {
-    let present = Baseline::now(cx.server, cx.store, cx.now);
     let past = lock(&cx.server.baseline).clone();
+    let present = Baseline::now(cx.server, cx.store, cx.now);
     let mut active = 0;
     for row in present.classes.iter().filter(|row| row.total_pages > 0) {
         active += 1;

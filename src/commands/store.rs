@@ -5,7 +5,9 @@
 
 use super::expiry::absolute;
 use super::rewrite::{Copied, Seen, commit_over};
-use super::{Context, count_absence};
+use super::watch::{self, Told};
+use super::{Context, count_absence, tell_found};
+use crate::logger::{StoreStatus, Streams};
 use crate::protocol::Reply;
 use crate::protocol::reply::{Error, Written};
 use crate::protocol::request::{Store, StoreMode};
@@ -73,10 +75,20 @@ pub fn no_memory(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash) -> Error {
 
 #[cold]
 fn refuse(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, refused: Refused) -> Error {
+    if cx.watches(Streams::MUTATIONS) {
+        let too_large = refused == Refused::TooLarge;
+        watch::tell_refused(cx, store, if too_large { StoreStatus::TooLarge } else { StoreStatus::NoMemory });
+    }
     if store.refusal_removes {
-        cx.store.lookup(store.key.bytes(), hash, cx.now, |found| {
-            if let Lookup::Found(entry) = found {
+        cx.store.lookup(store.key.bytes(), hash, cx.now, |found| match found {
+            Lookup::Found(entry) => {
+                tell_found(cx, &entry);
                 entry.remove();
+            }
+            Lookup::Absent(absence) => {
+                if cx.watches(Streams::FETCHERS) {
+                    watch::tell_absent(cx, store.key.bytes(), absence);
+                }
             }
         });
     }
@@ -132,15 +144,32 @@ enum NotLinked {
     NotFound,
 }
 
+/// What became of a store, for watchers.
+const fn status(linked: Result<&u64, &NotLinked>) -> StoreStatus {
+    match linked {
+        Ok(_) => StoreStatus::Stored,
+        Err(NotLinked::NotStored) => StoreStatus::NotStored,
+        Err(NotLinked::Exists) => StoreStatus::Exists,
+        Err(NotLinked::NotFound) => StoreStatus::NotFound,
+    }
+}
+
 /// set, add, replace, cas: decides under the key's lock.
 fn link(cx: &Context<'_>, store: &Store<'_>, draft: Draft) -> Reply<'static> {
+    let told = Told::of(cx, &draft);
     let linked = cx.store.commit(draft, cx.now, |found, draft| match found {
-        Lookup::Found(entry) => over_existing(cx, store, entry, draft),
+        Lookup::Found(entry) => {
+            tell_found(cx, &entry);
+            over_existing(cx, store, entry, draft)
+        }
         Lookup::Absent(absence) => {
-            count_absence(cx, absence);
+            count_absence(cx, store.key.bytes(), absence);
             over_nothing(cx, store)
         }
     });
+    if let Some(told) = told {
+        told.tell(cx, store.key.bytes(), watch::command(store), status(linked.as_ref()));
+    }
     match linked {
         Ok(cas) => Reply::Stored(Written { cas, size: store.value_len }),
         Err(refused) => not_linked(&refused, store.value_len),
@@ -190,11 +219,19 @@ fn not_linked(refused: &NotLinked, size: usize) -> Reply<'static> {
 /// append, prepend; their `C` counts as no cas, as in memcached. `draft` holds `value` alone, and is linked only if
 /// the key is missing and `N` was given.
 fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value: &[u8]) -> Reply<'static> {
+    let told = Told::of(cx, &draft);
+    let refuse = |refused: &NotLinked| {
+        if let Some(told) = told {
+            told.tell(cx, store.key.bytes(), watch::command(store), status(Err(refused)));
+        }
+        not_linked(refused, value.len())
+    };
     let mut alone = Some(draft);
     loop {
         let mut old = Copied::none();
         let seen = cx.store.lookup(store.key.bytes(), hash, cx.now, |found| match found {
             Lookup::Found(entry) => {
+                tell_found(cx, &entry);
                 let seen = Seen::of(&entry);
                 if store.compare.is_some_and(|compare| compare != seen.cas) {
                     return Err(NotLinked::Exists);
@@ -203,15 +240,18 @@ fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value:
                 Ok(Some(seen))
             }
             Lookup::Absent(absence) => {
-                count_absence(cx, absence);
+                count_absence(cx, store.key.bytes(), absence);
                 Ok(None)
             }
         });
         match seen {
-            Err(refused) => return not_linked(&refused, value.len()),
-            Ok(None) => return join_nothing(cx, store, alone.take()),
+            Err(refused) => return refuse(&refused),
+            Ok(None) => match join_nothing(cx, store, alone.take()) {
+                Some(reply) => return reply,
+                None => return refuse(&NotLinked::NotStored),
+            },
             Ok(Some(seen)) => match join_to(cx, store, hash, &seen, &old, value) {
-                Err(_) => return not_linked(&NotLinked::NotStored, value.len()),
+                Err(_) => return refuse(&NotLinked::NotStored),
                 Ok(Some(reply)) => return reply,
                 Ok(None) => {} // Changed meanwhile: look again.
             },
@@ -219,19 +259,21 @@ fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value:
     }
 }
 
-/// The key is missing: stored all the same with `N`, else not.
-fn join_nothing(cx: &Context<'_>, store: &Store<'_>, draft: Option<Draft>) -> Reply<'static> {
+/// The key is missing: stored all the same with `N`, else `None`.
+fn join_nothing(cx: &Context<'_>, store: &Store<'_>, draft: Option<Draft>) -> Option<Reply<'static>> {
     let size = store.value_len;
-    let (Some(draft), Some(_)) = (draft, store.vivify) else { return not_linked(&NotLinked::NotStored, size) };
+    let draft = draft.filter(|_| store.vivify.is_some())?;
+    let told = Told::of(cx, &draft);
     let linked = cx.store.commit(draft, cx.now, |found, _| match found {
         Lookup::Found(_) => Decision::Refuse(()),
         Lookup::Absent(_) => Decision::Link(Marks::default()),
     });
-    match linked {
-        Ok(cas) => Reply::Stored(Written { cas, size }),
-        // Somebody stored it in this very moment; the draft is gone with the refusal.
-        Err(()) => not_linked(&NotLinked::NotStored, size),
+    // Otherwise somebody stored it in this very moment; the draft is gone with the refusal.
+    let cas = linked.ok()?;
+    if let Some(told) = told {
+        told.tell(cx, store.key.bytes(), watch::command(store), StoreStatus::Stored);
     }
+    Some(Reply::Stored(Written { cas, size }))
 }
 
 /// Joins old and new in an item that keeps the old one's flags and expiry; `None` when the old one has changed.
@@ -261,6 +303,10 @@ fn join_to(
     if store.mode == StoreMode::Append {
         draft.write(value, cx.now)?;
     }
+    let told = Told::of(cx, &draft);
     let cas = commit_over(cx, draft, seen, Marks::default());
+    if let (Some(told), Some(_)) = (told, cas) {
+        told.tell(cx, store.key.bytes(), watch::command(store), StoreStatus::Stored);
+    }
     Ok(cas.map(|cas| Reply::Stored(Written { cas, size })))
 }

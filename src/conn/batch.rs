@@ -9,7 +9,7 @@ use super::filler::{Arrived, Filler, Task};
 use super::output::Output;
 use super::{Conn, Next, Phase, Step, Turn};
 use crate::commands::get::Seen;
-use crate::commands::{self, After, Context, Payload};
+use crate::commands::{self, After, Context, Payload, watch};
 use crate::protocol::meta::MetaGet;
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::request::{Admin, Request};
@@ -188,13 +188,30 @@ impl Conn {
             After::Next => None,
             After::Later => Some(Step::stop(start, Next::Later)),
             After::Close => {
+                self.quit = true;
                 self.phase = Phase::Closing;
                 Some(Step::stop(end, Next::Close))
             }
             After::Shutdown { graceful } => {
+                self.quit = true;
                 self.phase = Phase::Closing;
                 Some(Step::stop(end, Next::Shutdown { graceful }))
             }
+            After::Watch(_) if !out.is_empty() => {
+                encode::push_error(out.bytes_mut(), &watch::CANNOT_PIPELINE);
+                None
+            }
+            After::Watch(asked) => match asked.and_then(|streams| watch::begin(cx, streams)) {
+                Ok(watcher) => {
+                    out.bytes_mut().extend_from_slice(b"OK\r\n");
+                    self.phase = Phase::Watch(Box::new(watcher));
+                    Some(Step::go_on(end))
+                }
+                Err(error) => {
+                    encode::push_error(out.bytes_mut(), &error);
+                    None
+                }
+            },
             // Replies that wait may be those of commands long ago, so this depends on how fast the client reads; but it
             // is what memcached does, whose dump takes the socket away from them.
             After::Dump(dump) if !out.is_empty() => {

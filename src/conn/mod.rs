@@ -26,6 +26,7 @@ pub use output::Output;
 
 use crate::commands::auth::Login;
 use crate::commands::{Context, Dump};
+use crate::logger::Watcher;
 use crate::protocol::binary::REQUEST_MAGIC;
 use crate::protocol::limits::LINE_MAX;
 use crate::protocol::reply::Error;
@@ -48,6 +49,8 @@ pub struct Conn {
     login: Login,
     /// Second at which the value being received, or about to be, first had to wait for memory that clients may hold.
     waits_since: Option<u32>,
+    /// See [`Conn::has_quit`].
+    quit: bool,
 }
 
 /// What is spoken (section 1.3). Once it is known it never changes.
@@ -82,6 +85,8 @@ enum Phase {
     SwallowLine(Option<Error>),
     /// Nothing yet: a dump is being written.
     Dump(Box<Dump>),
+    /// Nobody: the client watches, and is told what it asked for.
+    Watch(Box<Watcher>),
     /// Nothing any more.
     Closing,
 }
@@ -103,6 +108,8 @@ pub enum Next {
     /// The turn is used up: call again, with what is left of the input (perhaps nothing), once the others have had
     /// theirs and the output has gone below its limit.
     Again,
+    /// The client watches: call again every now and then, with what has arrived (perhaps nothing), to see what there is to tell.
+    Watch,
     /// The next request cannot be run now, because clients hold as much of item memory as they may: call again, with what is left of
     /// the input, a little later.
     Later,
@@ -158,7 +165,7 @@ impl Conn {
     #[must_use]
     pub const fn speaking(protocol: BindingProtocol) -> Conn {
         let dialect = Dialect::Open(protocol);
-        Conn { phase: Phase::Command, dialect, login: Login::Out, waits_since: None }
+        Conn { phase: Phase::Command, dialect, login: Login::Out, waits_since: None, quit: false }
     }
 
     /// Whether nothing but authentication is to be had (binary protocol).
@@ -206,6 +213,11 @@ impl Conn {
                 }
                 self.phase = Phase::Command;
                 Step::go_on(0)
+            }
+            Phase::Watch(watcher) => {
+                let room = turn.output_max.saturating_sub(out.len());
+                watcher.take(out.bytes_mut(), room);
+                Step::stop(input.len(), Next::Watch)
             }
             Phase::Upload(upload) if upload.is_whole() => self.receive(input, out, cx),
             _ if input.is_empty() => Step::stop(0, Next::Read),
@@ -272,16 +284,28 @@ impl Conn {
         matches!(self.phase, Phase::Upload(_))
     }
 
+    /// Whether the client watches.
+    #[must_use]
+    pub const fn watches(&self) -> bool {
+        matches!(self.phase, Phase::Watch(_))
+    }
+
     /// Whether the keys of a `get` line are being answered, of which some are still to come.
     #[must_use]
     pub const fn reads_keys(&self) -> bool {
         matches!(self.phase, Phase::Keys { .. })
     }
 
-    /// Whether it writes a dump.
+    /// Whether a dump is being written, which the client has to take.
     #[must_use]
     pub const fn dumps(&self) -> bool {
         matches!(self.phase, Phase::Dump(_))
+    }
+
+    /// Whether the conversation was ended by the client's `quit` (or `shutdown`), not by something it should not have said.
+    #[must_use]
+    pub const fn has_quit(&self) -> bool {
+        self.quit
     }
 
     /// What the client is being waited for, by the names of `stats conns`.
@@ -293,6 +317,7 @@ impl Conn {
             Phase::Upload(_) => "conn_nread",
             Phase::Swallow(_) | Phase::SwallowLine(_) => "conn_swallow",
             Phase::Dump(_) => "conn_mwrite",
+            Phase::Watch(_) => "conn_watch",
             Phase::Closing => "conn_closing",
         }
     }

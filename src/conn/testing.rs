@@ -14,12 +14,15 @@ use crate::stats::ThreadStats;
 use crate::store::{Config, SlabTable, Store};
 use crate::sync::Arc;
 
+/// The descriptor that log lines name.
+pub const CFD: i32 = 9;
+
 /// One client of a server of its own.
 pub struct Talk {
     /// The items.
     pub store: Store,
     /// What all threads share.
-    pub server: Server,
+    pub server: Arc<Server>,
     /// The moment that commands see; a test moves it.
     pub now: Now,
     /// How the conversation ended, if it did.
@@ -74,10 +77,21 @@ impl Talk {
         config.cas = settings.cas_enabled;
         config.evict = settings.evictions;
         let store = Store::open(&config).expect("64 MiB of memory");
-        let server = Server::new(settings, Clock::start());
+        let server = Arc::new(Server::new(settings, Clock::start()));
         if server.settings.protocol_of_authentication().is_some() {
             server.credentials.replace(Credential::new(b"ann", b"secret").into_iter().collect());
         }
+        store.tell(Arc::clone(&server.logger));
+        Talk::begin(store, server)
+    }
+
+    /// Another client of the same server.
+    #[must_use]
+    pub fn beside(&self) -> Talk {
+        Talk { now: self.now, ..Talk::begin(self.store.clone(), Arc::clone(&self.server)) }
+    }
+
+    fn begin(store: Store, server: Arc<Server>) -> Talk {
         let stats = Arc::clone(&server.threads[0]);
         let now = server.clock.now();
         Talk {
@@ -126,7 +140,7 @@ impl Talk {
     /// One piece of input arrives. Where the conn is receiving a value, it goes into item memory first.
     fn feed(&mut self, mut piece: &[u8]) {
         let mut out = Output::new();
-        let mut cx = Context { store: &self.store, server: &self.server, stats: &self.stats, now: self.now };
+        let mut cx = Context::new(&self.store, &self.server, &self.stats, self.now, CFD);
         if self.unread.is_empty() {
             while !piece.is_empty()
                 && let Some(place) = self.conn.upload(&mut cx)
@@ -143,7 +157,7 @@ impl Talk {
             self.unread.drain(..progress.consumed);
             drain(&mut out, &mut self.received);
             match progress.next {
-                Next::Read => return,
+                Next::Read | Next::Watch => return,
                 Next::Again => self.yields += 1,
                 ended => self.ended = Some(ended),
             }

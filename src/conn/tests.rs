@@ -3,6 +3,7 @@
 use super::testing::{Talk, however_cut};
 use super::{Next, OUTPUT_PER_TURN};
 use crate::settings::Settings;
+use crate::store::{Lookup, PIN_BYTES, Value};
 
 /// Says each left side and expects each right side, on one server.
 fn talk(exchanges: &[(&str, &str)]) -> Talk {
@@ -763,5 +764,297 @@ mod statistics {
              CLIENT_ERROR stats detail not allowed\r\nCLIENT_ERROR flush_all not allowed\r\n"
         );
         assert_eq!(talk.stat("", "cmd_flush"), "1");
+    }
+}
+
+/// What watchers are told (section 12). Lines were compared with those of a running memcached.
+mod watching {
+    use super::*;
+
+    /// What a watcher is told about each exchange, without times and numbers.
+    fn told(streams: &str, exchanges: &[&str]) -> Vec<String> {
+        let mut watcher = Talk::new();
+        assert_eq!(watcher.say(format!("watch {streams}\r\n")), "OK\r\n");
+        let mut talk = watcher.beside();
+        for exchange in exchanges {
+            talk.say(exchange);
+        }
+        lines(&watcher.say(""))
+    }
+
+    fn lines(said: &str) -> Vec<String> {
+        said.lines().map(|line| line.split_once(" type=").map_or(line, |(_, rest)| rest).to_owned()).collect()
+    }
+
+    #[test]
+    fn every_lookup_is_a_line_for_fetchers() {
+        let exchanges = [
+            "set a 0 0 3\r\nabc\r\n",
+            "get a b\r\n",
+            "append a 0 0 1\r\nx\r\n",
+            "touch a 0\r\n",
+            "gat 0 a\r\n",
+            "mg a\r\n",
+            "me a\r\n",
+            "incr a 1\r\n",
+            "ma n N0 J5\r\n",
+            "set a 0 -1 3\r\nabc\r\n",
+            "delete a\r\n",
+            "set f 0 0 1\r\nx\r\n",
+            "flush_all\r\n",
+            "md f\r\n",
+        ];
+        let expected = [
+            "item_get key=a status=not_found clsid=0 cfd=9 size=0",
+            "item_get key=a status=found clsid=1 cfd=9 size=3",
+            "item_get key=b status=not_found clsid=0 cfd=9 size=0",
+            "item_get key=a status=found clsid=1 cfd=9 size=3",
+            "item_get key=a status=found clsid=1 cfd=9 size=4",
+            "item_get key=a status=found clsid=1 cfd=9 size=4",
+            "item_get key=a status=found clsid=1 cfd=9 size=4",
+            "item_get key=a status=found clsid=1 cfd=9 size=4",
+            "item_get key=a status=found clsid=1 cfd=9 size=4",
+            "item_get key=n status=not_found clsid=0 cfd=9 size=0",
+            "item_get key=n status=not_found clsid=0 cfd=9 size=0",
+            "item_get key=a status=found clsid=1 cfd=9 size=4",
+            "item_get key=a status=expired clsid=0 cfd=9 size=0",
+            "item_get key=f status=not_found clsid=0 cfd=9 size=0",
+            "item_get key=f status=flushed clsid=0 cfd=9 size=0",
+        ];
+        assert_eq!(told("", &exchanges), expected);
+        assert_eq!(told("fetchers", &exchanges), expected);
+        // What the client asks for in one burst is told in the order in which it was done.
+        assert_eq!(told("fetchers", &[&exchanges.concat()]), expected);
+    }
+
+    #[test]
+    fn every_attempt_to_store_is_a_line_for_mutations() {
+        let exchanges = [
+            "set a 0 0 3\r\nabc\r\n",
+            "set a 0 -1 3\r\nabc\r\n",
+            "set a%b 5 100 3\r\nabc\r\n",
+            "append a%b 0 0 1\r\nx\r\n",
+            "cas a%b 0 0 1 5\r\nx\r\n",
+            "cas no 0 0 1 5\r\nx\r\n",
+            "add a%b 0 0 1 noreply\r\n1\r\n",
+            "replace no 0 0 1\r\n1\r\n",
+            "set big 0 0 2000000\r\n",
+        ];
+        let expected = [
+            "item_store key=a status=stored cmd=set ttl=0 clsid=1 cfd=9 size=3",
+            // Second 1 of memcached's clock, 62 seconds after its start, which is now.
+            "item_store key=a status=stored cmd=set ttl=4294967235 clsid=1 cfd=9 size=3",
+            "item_store key=a%25b status=stored cmd=set ttl=100 clsid=1 cfd=9 size=3",
+            "item_store key=a%25b status=stored cmd=append ttl=100 clsid=1 cfd=9 size=4",
+            "item_store key=a%25b status=exists cmd=cas ttl=0 clsid=1 cfd=9 size=1",
+            "item_store key=no status=not_found cmd=cas ttl=0 clsid=1 cfd=9 size=1",
+            "item_store key=a%25b status=not_stored cmd=add ttl=0 clsid=1 cfd=9 size=1",
+            "item_store key=no status=not_stored cmd=replace ttl=0 clsid=1 cfd=9 size=1",
+            "item_store key=big status=too_large cmd=set ttl=0 clsid=0 cfd=9 size=0",
+        ];
+        assert_eq!(told("mutations", &exchanges), expected);
+    }
+
+    #[test]
+    fn meta_stores_are_told_by_the_classic_names() {
+        let exchanges = [
+            "ms m 1 N10 MA\r\nx\r\n",
+            "ms o 1 MP\r\nx\r\n",
+            "ms o 1 T30\r\nx\r\n",
+            "ms o 1 C999\r\nx\r\n",
+            "ms o 1 MR\r\nx\r\n",
+            "ms o 1 ME\r\nx\r\n",
+            "ma n N0 J5\r\n",
+            "mg z N30\r\n",
+            "incr n 1\r\n",
+            "touch n 5\r\n",
+            "set bad 0 0 1\r\nxxx\r\n",
+        ];
+        let expected = [
+            "item_store key=m status=stored cmd=append ttl=10 clsid=1 cfd=9 size=1",
+            "item_store key=o status=not_stored cmd=prepend ttl=0 clsid=1 cfd=9 size=1",
+            "item_store key=o status=stored cmd=set ttl=30 clsid=1 cfd=9 size=1",
+            "item_store key=o status=exists cmd=cas ttl=0 clsid=1 cfd=9 size=1",
+            "item_store key=o status=stored cmd=replace ttl=0 clsid=1 cfd=9 size=1",
+            "item_store key=o status=not_stored cmd=add ttl=0 clsid=1 cfd=9 size=1",
+            "item_store key=n status=stored cmd=add ttl=0 clsid=1 cfd=9 size=1",
+        ];
+        assert_eq!(told("mutations", &exchanges), expected);
+    }
+
+    #[test]
+    fn a_value_that_comes_in_pieces_is_told_once() {
+        let mut watcher = Talk::new();
+        watcher.say("watch fetchers mutations\r\n");
+        let mut talk = watcher.beside();
+        for piece in ["set k 0 0 3\r\n", "a", "bc\r", "\n"] {
+            talk.say(piece);
+        }
+        let expected = [
+            "item_get key=k status=not_found clsid=0 cfd=9 size=0",
+            "item_store key=k status=stored cmd=set ttl=0 clsid=1 cfd=9 size=3",
+        ];
+        assert_eq!(lines(&watcher.say("")), expected);
+    }
+
+    #[test]
+    fn deletes_that_did_something_are_lines_for_deletions() {
+        let exchanges = [
+            "set a 0 0 3\r\nabc\r\n",
+            "delete no\r\n",
+            "delete a\r\n",
+            "set a 0 0 2\r\nab\r\n",
+            "md a C999\r\n",
+            "md a I\r\n",
+            "md a x\r\n",
+            "md a q\r\n",
+        ];
+        let expected = [
+            "deleted key=a cmd=delete clsid=1 size=3",
+            "deleted key=a cmd=md clsid=1 size=2",
+            "deleted key=a cmd=md clsid=1 size=0",
+        ];
+        assert_eq!(told("deletions", &exchanges), expected);
+    }
+
+    #[test]
+    fn evictions_tell_what_went() {
+        let mut watcher = Talk::new();
+        watcher.say("watch evictions sysevents\r\n");
+        let mut talk = watcher.beside();
+        let value = "x".repeat(100_000);
+        for number in 0..1000 {
+            talk.say(format!("set k{number} 0 {} 100000\r\n{value}\r\n", if number < 500 { 0 } else { 1000 }));
+        }
+        let evicted: u64 = talk.stat("", "evictions").parse().unwrap();
+        let said = lines(&watcher.say(""));
+        let evictions: Vec<_> = said.iter().filter(|line| line.starts_with("eviction key=k")).collect();
+        assert!(evicted > 100 && evictions.len() as u64 == evicted, "{evicted} evicted, {} told", evictions.len());
+        assert!(
+            evictions
+                .iter()
+                .all(|line| line.contains(" fetch=no ttl=") && line.ends_with(" la=0 clsid=32 size=100000"))
+        );
+        assert!(evictions[0].contains(" ttl=-1 "), "{}", evictions[0]);
+    }
+
+    #[test]
+    fn a_watcher_is_never_answered_again() {
+        let mut talk = Talk::new();
+        assert_eq!(talk.say("watch deletions\r\nget k\r\n"), "OK\r\n");
+        assert_eq!(talk.say("version\r\nquit\r\n"), "");
+        assert_eq!(talk.ended, None);
+        assert_eq!(talk.stat("", "log_watchers"), "", "it is no client any more");
+        let mut other = talk.beside();
+        assert_eq!(other.stat("", "log_watchers"), "1");
+        drop(talk);
+        assert_eq!(other.stat("", "log_watchers"), "0");
+    }
+
+    #[test]
+    fn refusals_leave_the_connection_as_it_was() {
+        let mut talk = Talk::new();
+        assert_eq!(talk.say("watch bogus\r\nversion\r\n"), "ERROR\r\nVERSION 1.6.45\r\n");
+        assert_eq!(
+            talk.say("version\r\nwatch\r\nversion\r\n"),
+            "VERSION 1.6.45\r\nERROR cannot pipeline other commands before watch\r\nVERSION 1.6.45\r\n"
+        );
+        let watchers: Vec<Talk> = (0..20)
+            .map(|_| {
+                let mut watcher = talk.beside();
+                assert_eq!(watcher.say("watch rawcmds proxyreqs proxyevents proxyuser\r\n"), "OK\r\n");
+                watcher
+            })
+            .collect();
+        let refusal = "WATCHER_TOO_MANY log watcher limit reached\r\n";
+        assert_eq!(talk.say("watch\r\nversion\r\n"), format!("{refusal}VERSION 1.6.45\r\n"));
+        drop(watchers);
+        assert_eq!(talk.say("watch f\r\n"), "OK\r\n", "a prefix of a word will do");
+    }
+
+    #[test]
+    fn a_slow_watcher_is_told_how_much_it_missed() {
+        let settings = Settings { watcher_logbuf_bytes: 4096, ..Settings::default() };
+        let mut watcher = Talk::with(settings);
+        watcher.say("watch\r\n");
+        let mut talk = watcher.beside();
+        talk.say(format!("get{}\r\n", " k".repeat(1000)));
+        let kept = watcher.say("").lines().count();
+        assert!((20..100).contains(&kept), "{kept}");
+        talk.say("get k\r\n");
+        let said = watcher.say("");
+        assert!(said.starts_with(&format!("skipped={}\nts=", 1000 - kept)) && said.lines().count() == 2, "{said}");
+        assert_eq!(talk.stat("", "log_watcher_skipped"), (1000 - kept).to_string());
+        assert_eq!(talk.stat("", "log_watcher_sent"), (kept + 1).to_string());
+        assert_eq!(talk.stat("", "log_worker_written"), "1001");
+        talk.say("stats reset\r\n");
+        assert_eq!((talk.stat("", "log_watcher_skipped"), talk.stat("", "log_watchers")), ("0".into(), "1".into()));
+    }
+}
+
+/// Values of [`PIN_BYTES`] and more that lie in one chunk, while somebody reads them without a lock.
+mod pinned {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// Far more than the exchanges take; less than anybody would wait for a deadlock.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A number with spaces up to the size that is pinned, held as a slow reader holds it; then the exchanges, each of which has to
+    /// be answered, and the reader lets go while they go on.
+    ///
+    /// Arithmetic once pinned the value itself and let go of it under the stripe that letting go took: that thread waited for itself,
+    /// and every other client of the stripe for it.
+    fn exchanges_beside_a_reader(exchanges: &'static [(&'static str, &'static str)]) {
+        let (done, wait) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut talk = Talk::new();
+            let padded = format!("{:<width$}", 41, width = PIN_BYTES + 100);
+            assert_eq!(talk.say(format!("set n 0 0 {}\r\n{padded}\r\n", padded.len())), "STORED\r\n");
+            let store = talk.store.clone();
+            let held = store.lookup(b"n", store.hash(b"n"), talk.now, |found| match found {
+                Lookup::Found(entry) => match entry.value() {
+                    Value::Pinned(value) => Some(value),
+                    Value::Inline(_) => None,
+                },
+                Lookup::Absent(_) => None,
+            });
+            let held = held.expect("a value of this size is pinned");
+            for (sent, expected) in exchanges {
+                assert_eq!(talk.say(sent), *expected, "to {sent:?}");
+            }
+            assert_eq!(held.slice_at(0), padded.as_bytes(), "the reader still sees what it began to read");
+            drop(held);
+            for (sent, _) in exchanges {
+                talk.say(sent);
+            }
+            assert_eq!(store.held_bytes(), 0, "nobody reads any more");
+            let _ = done.send(());
+        });
+        let end = wait.recv_timeout(PATIENCE);
+        assert_ne!(end, Err(mpsc::RecvTimeoutError::Timeout), "a command on a value that is being read waits for ever");
+        assert_eq!(end, Ok(()), "an answer was wrong, see above");
+    }
+
+    #[test]
+    fn arithmetic_on_a_value_that_is_being_read_does_not_wait_for_the_reader() {
+        exchanges_beside_a_reader(&[
+            ("incr n 1\r\n", "42\r\n"),
+            ("decr n 2\r\n", "40\r\n"),
+            ("ma n v\r\n", "VA 2\r\n41\r\n"),
+        ]);
+        exchanges_beside_a_reader(&[("ma n MD D41 v\r\n", "VA 1\r\n0\r\n"), ("incr m 1\r\n", "NOT_FOUND\r\n")]);
+    }
+
+    #[test]
+    fn whatever_replaces_or_removes_a_value_that_is_being_read_is_done_at_once() {
+        exchanges_beside_a_reader(&[("append n 0 0 1\r\nx\r\n", "STORED\r\n"), ("delete n\r\n", "DELETED\r\n")]);
+        exchanges_beside_a_reader(&[
+            ("md n I\r\n", "HD\r\n"),
+            ("md n x\r\n", "HD\r\n"),
+            ("touch n 0\r\n", "TOUCHED\r\n"),
+        ]);
+        exchanges_beside_a_reader(&[("set n 0 -1 1\r\nx\r\n", "STORED\r\n"), ("get n\r\n", "END\r\n")]);
     }
 }

@@ -193,7 +193,8 @@ impl Acceptor {
         process.add(Process::CurrConnections, 1);
         process.add(Process::TotalConnections, 1);
         log::debug!("<{} new client connection", stream.fd());
-        if let Err(error) = self.rosters[chosen].enter(stream, protocol, self.shared.server.clock.now()) {
+        let now = self.shared.server.clock.now();
+        if let Err(error) = self.rosters[chosen].enter(stream, protocol, now, &self.shared.server.logger) {
             log::error!("a new client cannot be watched: {error}");
             process.sub(Process::CurrConnections, 1);
         }

@@ -15,6 +15,7 @@ use super::stream::Stream;
 use super::tls::{self, Scratch, TlsRead, TlsStream};
 use crate::commands::Context;
 use crate::conn::{Conn, Next, OUTPUT_PER_TURN, Output, REPLY_MAX};
+use crate::logger::{CloseReason, Event, Streams};
 use crate::stats::{Counter, ThreadStats};
 use crate::sync::Arc;
 
@@ -101,6 +102,8 @@ pub(super) struct Client {
     watching: bool,
     /// Has a place in the worker's queue.
     pub(super) queued: bool,
+    /// Why it is closed, when it is.
+    reason: CloseReason,
 }
 
 // With its entry in the roster and its pulse, an idle client costs some 230 bytes.
@@ -122,6 +125,11 @@ pub(super) enum After {
     Rest,
     /// More is waiting: at the back of the queue.
     Again,
+    /// It watches: another turn a little later, to tell it what has come.
+    Watch {
+        /// There was something this time.
+        told: bool,
+    },
     /// The socket takes no more replies for now.
     Blocked,
     /// It may not run now, because clients hold as much memory as they may.
@@ -168,11 +176,22 @@ impl Client {
             closing: false,
             watching: false,
             queued: false,
+            reason: CloseReason::Error,
         }
     }
 
     pub(super) fn fd(&self) -> RawFd {
         self.stream.fd()
+    }
+
+    /// Why it wants to be closed.
+    pub(super) fn close_reason(&self) -> CloseReason {
+        self.reason
+    }
+
+    /// Whether a dump waits until the client takes what has been written of it.
+    pub(super) fn dumps(&self) -> bool {
+        self.conn.dumps()
     }
 
     /// Whether its TLS handshake is not complete.
@@ -267,19 +286,24 @@ impl Client {
         if self.closing {
             return After::Close;
         }
-        if !self.again && !self.readable {
+        // A watcher is told things without having said any.
+        let goes_on = self.again || self.conn.watches() && !self.readable;
+        if !goes_on && !self.readable {
             return After::Rest;
         }
         if budget.exhausted(self.later || self.settled) || !self.again && self.conn.must_wait(cx.now) {
             return After::Starved;
         }
-        self.pulse.set_state(State::ParseCmd);
+        if !self.conn.watches() {
+            self.pulse.set_state(State::ParseCmd);
+        }
         let received =
-            if self.again { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
+            if goes_on { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
         match received {
             Received::Ran(next) => self.answer(next, buffers, cx.stats, alone),
             Received::Nothing if self.stream.tls().is_some_and(TlsStream::has_unsent) => After::Blocked,
             Received::Nothing if self.readable => After::Again,
+            Received::Nothing if self.conn.watches() => After::Watch { told: false },
             Received::Nothing => After::Rest,
             Received::Ended => After::Close,
         }
@@ -326,7 +350,10 @@ impl Client {
                     }
                     (0, plain, drained)
                 }
-                Err(error) => return self.not_read(error.kind()),
+                Err(error) => {
+                    tell_tls_error(cx, &error);
+                    return self.not_read(error.kind());
+                }
             }
         } else {
             let fresh = if tight { &mut fresh[..READ_TIGHT_BYTES] } else { fresh };
@@ -337,6 +364,7 @@ impl Client {
         };
         if into_item + beyond == 0 {
             // Everything complete has been run and answered: a half-closed client is served before it gets here.
+            self.reason = CloseReason::Normal;
             return Received::Ended;
         }
         // Fewer bytes than asked: the socket is empty, and the next byte makes a new event. A second read, only to see
@@ -411,6 +439,7 @@ impl Client {
         stats: &ThreadStats,
         alone: &mut dyn FnMut() -> bool,
     ) -> After {
+        let told = !buffers.output.is_empty();
         let sent = send(&mut self.stream, &mut buffers.output, &mut buffers.tls, stats, alone);
         match sent {
             Sent::All => {}
@@ -431,6 +460,9 @@ impl Client {
         self.later = next == Next::Later;
         let blocked = sent != Sent::All;
         let waiting = if sent == Sent::Paused { After::Again } else { After::Blocked };
+        if self.conn.has_quit() {
+            self.reason = CloseReason::Normal;
+        }
         match next {
             Next::Shutdown { graceful } => After::Shutdown { graceful },
             Next::Close if !blocked => After::Close,
@@ -440,6 +472,7 @@ impl Client {
             }
             _ if blocked => waiting,
             Next::Again => After::Again,
+            Next::Watch => After::Watch { told },
             Next::Later => After::Starved,
             Next::Read if self.readable => After::Again,
             Next::Read => After::Rest,
@@ -483,6 +516,15 @@ impl Client {
         let bytes = held + self.stream.tls().map_or(0, TlsStream::held_bytes);
         budget.change(self.charged, bytes);
         self.charged = bytes;
+    }
+}
+
+/// Tells watchers what TLS took offence at.
+#[cold]
+fn tell_tls_error(cx: &Context<'_>, error: &io::Error) {
+    if error.kind() == ErrorKind::InvalidData && cx.watches(Streams::CONNEVENTS) {
+        let message = error.to_string();
+        cx.server.logger.log(&Event::ConnError { tls: true, cfd: cx.cfd, message: &message });
     }
 }
 

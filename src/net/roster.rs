@@ -18,6 +18,7 @@ use super::stream::Stream;
 use crate::clock::Now;
 use crate::commands::server::ConnRow;
 use crate::conn::Conn;
+use crate::logger::{CloseReason, Event, Logger, Streams, Transport};
 use crate::settings::BindingProtocol;
 use crate::sync::{Arc, AtomicU32, AtomicUsize, Mutex, Ordering, lock};
 use crate::sys::socket;
@@ -41,6 +42,8 @@ struct Entry {
     /// The socket, until the worker has met the client.
     arriving: Option<(Stream, BindingProtocol)>,
     pulse: Arc<Pulse>,
+    /// Its address, if somebody watched clients come and go when it came: one that was reset cannot be asked when it goes.
+    peer: Option<Box<Peer>>,
 }
 
 /// Signs of life of one client, written by its worker and read by whoever asks.
@@ -145,7 +148,18 @@ impl Roster {
     }
 
     /// Gives a new client to the worker, with what its listener speaks.
-    pub(super) fn enter(&self, mut stream: Stream, protocol: BindingProtocol, now: Now) -> io::Result<()> {
+    pub(super) fn enter(
+        &self,
+        mut stream: Stream,
+        protocol: BindingProtocol,
+        now: Now,
+        logger: &Logger,
+    ) -> io::Result<()> {
+        let peer = logger.watched(Streams::CONNEVENTS).then(|| Box::new(Peer::of(stream.fd())));
+        if let Some(peer) = &peer {
+            let Peer { rip, rport, transport } = &**peer;
+            logger.log(&Event::ConnNew { rip, rport: *rport, transport: *transport, cfd: stream.fd() });
+        }
         let mut entries = lock(&self.entries);
         let vacant = entries.vacant_entry();
         // Under the lock, so that the worker cannot ask for the entry before it is there.
@@ -153,7 +167,7 @@ impl Roster {
         let state = if stream.is_handshaking() { State::Handshake } else { State::Read };
         let pulse = Arc::new(Pulse::new(now, state));
         let (fd, tcp) = (stream.fd(), stream.is_tcp());
-        vacant.insert(Entry { fd, tcp, arriving: Some((stream, protocol)), pulse });
+        vacant.insert(Entry { fd, tcp, arriving: Some((stream, protocol)), pulse, peer });
         self.load.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -174,6 +188,16 @@ impl Roster {
             self.load.fetch_sub(1, Ordering::Relaxed);
         }
         left.is_some()
+    }
+
+    /// Tells watchers that a client is about to go.
+    pub(super) fn tell_close(&self, key: usize, reason: CloseReason, logger: &Logger) {
+        let (cfd, known) = match lock(&self.entries).get_mut(key) {
+            Some(entry) => (entry.fd, entry.peer.take()),
+            None => return,
+        };
+        let Peer { rip, rport, transport } = known.map_or_else(|| Peer::of(cfd), |known| *known);
+        logger.log(&Event::ConnClose { rip: &rip, rport, transport, reason, cfd });
     }
 
     /// Keys of all clients; those never met too.
@@ -208,6 +232,26 @@ impl Roster {
                 secs_since_last_cmd: entry.pulse.idle_seconds(now),
                 udp: false,
             });
+        }
+    }
+}
+
+/// Who is at the other end, as watchers are told.
+#[derive(Debug)]
+struct Peer {
+    rip: String,
+    rport: u16,
+    transport: Transport,
+}
+
+impl Peer {
+    /// Asks the descriptor. Of one that is not connected any more nothing is known.
+    fn of(fd: RawFd) -> Peer {
+        let address = socket::peer_address(fd).ok();
+        match address.as_ref().and_then(SockAddr::as_socket) {
+            Some(address) => Peer { rip: address.ip().to_string(), rport: address.port(), transport: Transport::Tcp },
+            None if address.is_some() => Peer { rip: "unix".to_owned(), rport: 0, transport: Transport::Local },
+            None => Peer { rip: "unknown".to_owned(), rport: 0, transport: Transport::Tcp },
         }
     }
 }

@@ -221,7 +221,11 @@ impl TlsStream {
             self.partial = Vec::new();
             // The bytes that came before the fault were authentic.
             self.peer_closed = true;
-            return if deciphered > 0 { Ok(deciphered) } else { Err(ErrorKind::InvalidData.into()) };
+            return if deciphered > 0 {
+                Ok(deciphered)
+            } else {
+                Err(io::Error::new(ErrorKind::InvalidData, fault.to_string()))
+            };
         }
         if shook_hands && session.handshake_kind() == Some(HandshakeKind::Full) && !session.is_handshaking() {
             facts.add(Process::SslNewSessions, 1);

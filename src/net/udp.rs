@@ -197,7 +197,7 @@ impl Port {
         loop {
             output.clear();
             let (mut next, whole) = run_one(&mut conn, request.commands, &mut at, left, output, cx);
-            if conn.dumps() || conn.state_name() == "conn_watch" {
+            if conn.dumps() || conn.watches() {
                 // It would never end: memcached lets a watcher take the socket away from its worker (section 19, item 7).
                 next = Next::Close;
                 request.say_instead(output, NO_DUMPS);
@@ -216,7 +216,7 @@ impl Port {
                 Next::Again => {}
                 Next::Shutdown { graceful } => return Some(graceful),
                 // The end, or no memory for it now: then it is lost.
-                Next::Read | Next::Later | Next::Close => return None,
+                Next::Read | Next::Watch | Next::Later | Next::Close => return None,
             }
         }
     }

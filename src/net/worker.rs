@@ -26,6 +26,7 @@ use super::udp::{self, Port};
 use crate::clock::Now;
 use crate::commands::Context;
 use crate::conn::Conn;
+use crate::logger::{self, CloseReason, Streams};
 use crate::stats::{Counter, Process, ThreadStats};
 use crate::store::Store;
 use crate::sync::{Arc, Ordering};
@@ -35,6 +36,14 @@ const EVENTS: usize = 512;
 
 /// How long clients wait for memory before it is looked for again.
 const STARVED_RETRY_MICROS: u64 = 10_000;
+
+/// Seconds without progress after which a dump that its client does not take ends, and the connection with it (section 13.1).
+const DUMP_SECONDS: u32 = 30;
+
+/// How soon watchers have their next turn after one that had something to tell ...
+const WATCH_SOON_MICROS: u64 = 1_000;
+/// ... and how late when there has been nothing for a while.
+const WATCH_LATE_MICROS: u64 = 64_000;
 
 /// Turns given after the call to stop, so that requests already read are answered; a bound, not a goal.
 const LAST_TURNS_MAX: usize = 1 << 20;
@@ -57,6 +66,9 @@ pub(super) struct Worker {
     starved: Vec<usize>,
     /// When they were last looked at, by the running clock.
     fed_micros: u64,
+    /// Clients that watch.
+    watchers: Vec<usize>,
+    watch: WatchPace,
     /// How many clients hold memory between turns.
     holders: usize,
     /// Second of the last look for stalled holders.
@@ -108,6 +120,8 @@ impl Worker {
             udp: Vec::new(),
             starved: Vec::new(),
             fed_micros: 0,
+            watchers: Vec::new(),
+            watch: WatchPace::default(),
             holders: 0,
             looked: now.seconds,
             idle,
@@ -140,6 +154,7 @@ impl Worker {
             }
             self.close_stalled(now);
             self.feed_starved();
+            self.tell_watchers();
             self.close_idle(now);
             if self.shared.stopping() {
                 self.finish(now);
@@ -154,9 +169,10 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let starved = (!self.starved.is_empty()).then_some(Duration::from_micros(STARVED_RETRY_MICROS));
+        let watchers = (!self.watchers.is_empty()).then(|| Duration::from_micros(self.watch.pause_micros));
         // Memory is looked after once a second, while there is any.
         let holders = (self.holders > 0).then_some(Duration::from_secs(1));
-        [starved, holders, self.idle.wait(now)].into_iter().flatten().min()
+        [starved, watchers, holders, self.idle.wait(now)].into_iter().flatten().min()
     }
 
     /// Gives one client its turn.
@@ -181,7 +197,7 @@ impl Worker {
             }
             queue.is_empty()
         };
-        let mut cx = Context { store, server: &shared.server, stats, now };
+        let mut cx = Context::new(store, &shared.server, stats, now, client.fd());
         let held = client.holds_memory();
         let after = client.turn(buffers, &mut cx, &shared.budget, &mut alone);
         match (held, client.holds_memory()) {
@@ -199,7 +215,7 @@ impl Worker {
         }
         let Worker { udp, buffers, shared, store, stats, queue, .. } = self;
         let Some(port) = udp.iter_mut().find(|port| port.key() == key) else { return };
-        let mut cx = Context { store, server: &shared.server, stats, now };
+        let mut cx = Context::new(store, &shared.server, stats, now, port.fd());
         let (input, output) = buffers.for_datagrams();
         match port.turn(input, output, &mut cx) {
             udp::After::Rest => {}
@@ -220,6 +236,11 @@ impl Worker {
         };
         if let Err(error) = registered {
             log::error!("a client cannot be watched: {error}");
+            let logger = &self.shared.server.logger;
+            if logger.watched(Streams::CONNEVENTS) {
+                let message = error.to_string();
+                logger.log(&logger::Event::ConnError { tls: false, cfd: client.fd(), message: &message });
+            }
             return self.close(key);
         }
         match after {
@@ -227,6 +248,13 @@ impl Worker {
             After::Again => {
                 client.queued = true;
                 self.queue.push_back(Ready::again(key));
+            }
+            After::Watch { told } => {
+                client.queued = true;
+                self.watchers.push(key);
+                if told {
+                    self.watch.hurry();
+                }
             }
             After::Starved => {
                 client.queued = true;
@@ -255,7 +283,16 @@ impl Worker {
         true
     }
 
+    /// Closes a client for its own reason.
     fn close(&mut self, key: usize) {
+        let reason = self.clients.get(key).and_then(Option::as_ref).map_or(CloseReason::Error, Client::close_reason);
+        self.close_because(key, reason);
+    }
+
+    fn close_because(&mut self, key: usize, reason: CloseReason) {
+        if self.shared.server.logger.watched(Streams::CONNEVENTS) {
+            self.roster.tell_close(key, reason, &self.shared.server.logger);
+        }
         // Before the socket is closed: whoever reads the roster relies on open descriptors.
         if !self.roster.leave(key) {
             return;
@@ -284,19 +321,29 @@ impl Worker {
         }
     }
 
-    /// Once a second while anybody waits for memory: closes those who hold some and make no progress;
-    /// those who wait themselves only much later.
+    /// Gives watchers another turn when it is time.
+    fn tell_watchers(&mut self) {
+        if !self.watchers.is_empty() && self.watch.is_due(self.shared.server.clock.running_micros()) {
+            self.queue.extend(self.watchers.drain(..).map(Ready::again));
+        }
+    }
+
+    /// Once a second: closes those who do not take the dump they asked for; and, while anybody waits for memory, those who hold some
+    /// and make no progress, those who wait themselves only much later.
     fn close_stalled(&mut self, now: Now) {
         if self.holders == 0 || now.seconds == self.looked {
             return;
         }
         self.looked = now.seconds;
-        if !self.shared.budget.is_waited_for() {
-            return;
-        }
+        let waited_for = self.shared.budget.is_waited_for();
         for key in 0..self.clients.len() {
             let stalled = self.clients[key].as_ref().is_some_and(|client| {
-                let patience = if client.queued { WAITED_SECONDS } else { STALLED_SECONDS };
+                let patience = match () {
+                    () if !waited_for && !client.dumps() => return false,
+                    () if !waited_for => DUMP_SECONDS,
+                    () if client.queued => WAITED_SECONDS,
+                    () => STALLED_SECONDS,
+                };
                 client.holds_memory() && client.pulse().idle_seconds(now) >= patience
             });
             if stalled {
@@ -315,7 +362,7 @@ impl Worker {
             } else {
                 self.stats.count(Counter::IdleKicks);
             }
-            self.close(key);
+            self.close_because(key, CloseReason::IdleTimeout);
         }
     }
 
@@ -332,8 +379,36 @@ impl Worker {
             }
         }
         for key in self.roster.keys() {
-            self.close(key);
+            self.close_because(key, CloseReason::Shutdown);
         }
+    }
+}
+
+/// When watchers have their turns: soon while there is something to tell, ever later when not.
+struct WatchPace {
+    pause_micros: u64,
+    /// The last time, by the running clock.
+    told_micros: u64,
+}
+
+impl Default for WatchPace {
+    fn default() -> WatchPace {
+        WatchPace { pause_micros: WATCH_SOON_MICROS, told_micros: 0 }
+    }
+}
+
+impl WatchPace {
+    fn hurry(&mut self) {
+        self.pause_micros = WATCH_SOON_MICROS;
+    }
+
+    fn is_due(&mut self, micros: u64) -> bool {
+        let due = micros.saturating_sub(self.told_micros) >= self.pause_micros;
+        if due {
+            self.told_micros = micros;
+            self.pause_micros = (self.pause_micros * 2).min(WATCH_LATE_MICROS);
+        }
+        due
     }
 }
 

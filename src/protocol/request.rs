@@ -167,6 +167,8 @@ pub struct Delete<'a> {
     pub exptime: Option<TypedExptime>,
     /// `md F`, with `clear` only.
     pub flags: u32,
+    /// How watchers are told of it (section 12); `None` for the binary protocol's, of which they are not told.
+    pub told_as: Option<&'static str>,
     /// Whether a CAS that differs counts as a miss: `md` (section 5.8), not the binary delete.
     pub mismatch_is_miss: bool,
 }

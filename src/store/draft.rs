@@ -259,6 +259,12 @@ impl Draft {
         self.value_len
     }
 
+    /// Expiry.
+    #[must_use]
+    pub const fn exptime(&self) -> Exptime {
+        self.shape.exptime
+    }
+
     /// Sets another expiry than the one it was reserved with (`ms I` keeps the old item's).
     pub fn set_exptime(&mut self, exptime: Exptime) {
         let inner = self.store.inner();

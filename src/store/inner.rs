@@ -19,7 +19,9 @@ use super::pool::Pool;
 use super::slabs::{Class, LARGE_OWNER, PageFacts};
 use super::{Config, Exptime};
 use crate::clock::Now;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::logger::{Event, Logger, Streams};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use std::sync::OnceLock;
 
 /// What one class looks like to the others, without its lock.
 #[derive(Debug, Default)]
@@ -77,6 +79,8 @@ pub struct Inner {
     pub pages_moved: AtomicU64,
     /// Items copied to another page of their class rather than dropped.
     pub rescues: AtomicU64,
+    /// Who is told of evictions and page moves.
+    pub logger: OnceLock<Arc<Logger>>,
 }
 
 /// Sequence numbers are 48 bits wide.
@@ -133,6 +137,7 @@ impl Inner {
             sweep_large: AtomicU32::new(0),
             pages_moved: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
+            logger: OnceLock::new(),
             classes,
             arena,
         };
@@ -184,15 +189,14 @@ impl Inner {
         let _one_at_a_time = lock(&self.flushing);
         let at = self.flush_at.load(Ordering::Relaxed);
         if at != 0 && at <= now.seconds {
-            self.flush_locked(now, true);
-            self.flush_at.store(0, Ordering::Relaxed);
+            self.flush_locked(now);
         }
     }
 
-    /// Everything stored so far is over.
+    /// Everything stored so far is over, and no flush is to come any more.
     pub fn flush(&self, now: Now) {
         let _one_at_a_time = lock(&self.flushing);
-        self.flush_locked(now, false);
+        self.flush_locked(now);
     }
 
     /// Everything stored so far will be over at `when`; replaces an earlier such wish.
@@ -202,9 +206,10 @@ impl Inner {
         self.flush_at.store(when, Ordering::Relaxed);
     }
 
-    fn flush_locked(&self, now: Now, fired: bool) {
+    fn flush_locked(&self, now: Now) {
         let sequence = self.arena.sequence().load(Ordering::Relaxed);
-        self.arena.note_flush(sequence, now.seconds, fired);
+        self.arena.note_flush(sequence, now.seconds);
+        self.flush_at.store(0, Ordering::Relaxed);
         self.flushed_at.store(now.seconds, Ordering::Relaxed);
         self.flushed.fetch_max(sequence, Ordering::Relaxed);
     }
@@ -242,19 +247,33 @@ impl Inner {
         (!read).then_some(name)
     }
 
+    /// Who is told, if anybody watches one of these streams.
+    pub fn told(&self, streams: Streams) -> Option<&Logger> {
+        self.logger.get().map(Arc::as_ref).filter(|logger| logger.watched(streams))
+    }
+
+    /// Tells that a page went from one class to another, by their numbers.
+    pub fn tell_move(&self, src: u32, dst: u32, done: bool) {
+        if let Some(logger) = self.told(Streams::SYSEVENTS) {
+            logger.log(&Event::SlabMove { src, dst, done });
+        }
+    }
+
     /// Whether somebody reads the item without a lock.
     pub fn is_pinned(&self, name: Ref, state: State) -> bool {
         state.has(PINNED) && self.pins.is_pinned(name)
     }
 
-    /// Takes the item in a chunk out of the index, if it still is one and nobody has it pinned. Its class (or the large store) is locked
-    /// by the caller, who owns the chunk afterwards.
-    pub fn take_item(&self, name: Ref, stable: Stable<'_>) -> bool {
+    /// Takes the item in a chunk out of the index, if it still is one, nobody has it pinned, and it is `wanted`: what was read of it
+    /// before may have changed until its stripe is locked. Its class (or the large store) is locked by the caller, who owns the chunk
+    /// afterwards.
+    pub fn take_item(&self, name: Ref, stable: Stable<'_>, wanted: impl FnOnce(Chunk<'_>, State) -> bool) -> bool {
         let hash = self.hasher.hash(self.key_of(name, stable));
         let locked = self.index.lock(hash);
         let chunk = Chunk::named(&self.arena, name);
         let Some((slot, _)) = locked.find(|other, _| other == name) else { return false };
-        if self.is_pinned(name, chunk.state()) {
+        let state = chunk.state();
+        if self.is_pinned(name, state) || !wanted(chunk, state) {
             return false;
         }
         locked.remove(slot, name);

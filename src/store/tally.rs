@@ -1,9 +1,14 @@
 //! The store's side of `stats`: sums over the classes, made when somebody asks.
 
-use super::slabs::Counts;
+use super::memory::Arena;
+use super::memory::item::{Chunk, MAIN};
+use super::slabs::{Class, Counts};
 use super::{Store, large};
 use crate::clock::{Now, TICKS_PER_SECOND};
 use crate::sync::{Ordering, lock};
+
+/// Chunks looked at to learn how many of a class's items have proved themselves.
+const SAMPLES: usize = 64;
 
 /// The store's side of `stats` (section 11.1, by its names).
 #[expect(missing_docs, reason = "memcached's counters, described in section 11.1")]
@@ -89,8 +94,6 @@ impl ClassStats {
         self.crawler_items_checked += counts.crawler_items_checked;
         self.lrutail_reflocked += counts.reflocked;
         self.age = u64::from(threshold / TICKS_PER_SECOND);
-        self.number_warm += self.number * counts.main_permille / 1000;
-        self.number_cold = self.number - self.number_warm;
     }
 }
 
@@ -136,15 +139,19 @@ impl Store {
                 number: class.used(),
                 ..ClassStats::default()
             };
+            stats.number_warm = stats.number * proven_permille(&class, &inner.arena, now) / 1000;
             stats.take_counts(&class.counts, class.threshold);
             all.push(stats);
         }
-        self.add_large(&mut all, now);
+        self.add_large(&mut all);
+        for stats in &mut all {
+            stats.number_cold = stats.number - stats.number_warm;
+        }
         all.retain(|class| class.total_pages > 0 || class.evicted + class.outofmemory > 0);
         all
     }
 
-    fn add_large(&self, all: &mut Vec<ClassStats>, _now: Now) {
+    fn add_large(&self, all: &mut Vec<ClassStats>) {
         let inner = self.inner();
         let large = lock(&inner.large);
         let number = inner.classes.large;
@@ -165,11 +172,15 @@ impl Store {
         stats.used_chunks += large.blocks_used;
         stats.free_chunks += large.pages() as u64 * blocks_per_page - large.blocks_used;
         stats.number += large.items() as u64;
+        let stride = large.items() / SAMPLES + 1;
+        let looks = large.ring().iter().step_by(stride);
+        let proven = looks.filter(|&&head| Chunk::named(&inner.arena, head).state().has(MAIN)).count() * stride;
+        stats.number_warm += proven.min(large.items()) as u64;
         stats.take_counts(&large.counts, large.threshold);
     }
 
-    /// `stats reset`: zeroes what counts events, not what tells states.
-    pub fn reset_counts(&self) {
+    /// Forgets the events counted so far (while a kept arena was taken over); keeps what tells a state.
+    pub(super) fn reset_counts(&self) {
         let inner = self.inner();
         for class in &inner.slabs {
             lock(class).counts.reset();
@@ -190,6 +201,16 @@ impl Store {
     pub fn class_limit(&self) -> u32 {
         64.max(self.inner().classes.large + 1)
     }
+}
+
+/// How many of a class's items have proved themselves, in 1/1000, by a sample.
+fn proven_permille(class: &Class, arena: &Arena, now: Now) -> u64 {
+    let (mut items, mut proven) = (0, 0);
+    class.sample(arena, now.ticks, SAMPLES, |_, state| {
+        items += 1;
+        proven += u64::from(state.has(MAIN));
+    });
+    (proven * 1000_u64).checked_div(items).unwrap_or(0)
 }
 
 fn add(totals: &mut Totals, counts: &Counts) {

@@ -1,7 +1,8 @@
-"""Drives the PHP application: logins, concurrent requests of one session (locking), logout.
+"""Drives the PHP application: logins, concurrent requests of one session (locking), logout. Twice: with the session handler's
+defaults, which are the binary protocol and locking, and in the text protocol.
 
 usage: drive.py
-MEMCACHED_SERVER names the server that keeps the sessions; the text protocol is used.
+MEMCACHED_SERVER names the server that keeps the sessions.
 """
 
 import os
@@ -15,20 +16,20 @@ from web import Browser, WebServer
 SETTINGS = {
     "session.save_handler": "memcached",
     "session.save_path": os.environ["MEMCACHED_SERVER"],
-    "memcached.sess_binary_protocol": "0",
-    "memcached.sess_locking": "1",
     "memcached.sess_lock_wait_min": "5",
     "memcached.sess_lock_wait_max": "20",
     "memcached.sess_lock_retries": "1000",
-    "memcached.sess_prefix": "php.session.",
 }
+BINARY = {"memcached.sess_prefix": "php.binary."}
+TEXT = {"memcached.sess_prefix": "php.text.", "memcached.sess_binary_protocol": "0", "memcached.sess_locking": "1"}
 USERS = 50
 COUNTS = 8
 
 
-def main():
+def drive(protocol, settings):
+    """Whether everything came out right."""
     command = ["php"]
-    for name, value in SETTINGS.items():
+    for name, value in {**SETTINGS, **settings}.items():
         command += ["-d", f"{name}={value}"]
     command += ["-S", "127.0.0.1:{port}", "index.php"]
     folder = Path(__file__).resolve().parent
@@ -56,9 +57,9 @@ def main():
     finally:
         for server in servers:
             server.stop()
-    print(f"  {right} of {USERS} PHP sessions counted right under concurrent requests")
-    print(f"  {gone} of {len(leaving)} logged out; {failed} requests failed")
-    sys.exit(right != USERS or gone != len(leaving) or failed)
+    print(f"  {protocol}: {right} of {USERS} PHP sessions counted right under concurrent requests")
+    print(f"  {protocol}: {gone} of {len(leaving)} logged out; {failed} requests failed")
+    return right == USERS and gone == len(leaving) and not failed
 
 
-main()
+sys.exit(not all([drive("binary", BINARY), drive("text", TEXT)]))

@@ -20,11 +20,14 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// What may be answered differently in pieces: lines too long to be true (section 2.1 of the reference), dumps behind
-/// replies that are not yet sent (13.1), and statistics, which tell the time and count turns.
+/// What may be answered differently in pieces: lines too long to be true (section 2.1 of the reference), dumps and watchers behind
+/// replies that are not yet sent (12, 13.1), and statistics, which tell the time and count turns.
 fn depends_on_timing(conversation: &[u8]) -> bool {
     let has = |word: &[u8]| conversation.windows(word.len()).any(|window| window == word);
-    has(b"stats") || has(b"dump") || conversation.split(|&byte| byte == b'\n').any(|line| line.len() >= LINE_MAX)
+    has(b"stats")
+        || has(b"dump")
+        || has(b"watch")
+        || conversation.split(|&byte| byte == b'\n').any(|line| line.len() >= LINE_MAX)
 }
 
 /// The answer to a conversation whose pieces are at most `piece_max` bytes.
@@ -32,7 +35,7 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
     let store = Store::open(&config()).expect("address space for a small store");
     let settings = Settings { num_threads: 1, ..Settings::default() };
     let server = Server::new(settings, Clock::start());
-    let mut cx = Context { store: &store, server: &server, stats: &server.threads[0], now: Now::at(1_700_000_000, 0) };
+    let mut cx = Context::new(&store, &server, &server.threads[0], Now::at(1_700_000_000, 0), -1);
     let (mut conn, mut out) = (Conn::new(), Output::new());
     let (mut unread, mut answer) = (Vec::new(), Vec::new());
     let mut rest = conversation;
@@ -57,7 +60,7 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
             unread.drain(..progress.consumed);
             send(&mut out, &mut answer);
             match progress.next {
-                Next::Read => break,
+                Next::Read | Next::Watch => break,
                 // Later: what is sent above lets go of what was in the way.
                 Next::Again | Next::Later => {}
                 Next::Close | Next::Shutdown { .. } => break 'conversation,

@@ -193,6 +193,7 @@ fn command<'a>(header: &Header, verb: Verb, extras: &'a [u8], key: &'a [u8]) -> 
             invalidate: false,
             clear: false,
             mismatch_is_miss: false,
+            told_as: None,
             exptime: None,
             flags: 0,
         }),

@@ -149,6 +149,7 @@ fn what_needs_no_more_than_a_header_is_asked_by_it() {
             exptime: None,
             flags: 0,
             mismatch_is_miss: false,
+            told_as: None,
         }
     };
     asks(&[0x04, 0x14], b"", b"key", b"", 0, &Request::Delete(delete(None)));

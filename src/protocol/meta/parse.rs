@@ -115,6 +115,7 @@ fn delete<'a>(line: Line<'a>, scratch: &mut Scratch<'a>) -> Parsed<'a> {
         mismatch_is_miss: true,
         exptime: flags.exptime.filter(|_| invalidate || clear),
         flags: flags.client_flags.filter(|_| clear).unwrap_or(0),
+        told_as: Some("md"),
     };
     command(MetaVerb::Delete, Request::Delete(delete), &flags, &words)
 }

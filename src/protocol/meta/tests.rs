@@ -77,6 +77,7 @@ fn plain_delete(key: Key<'_>) -> Delete<'_> {
         clear: false,
         exptime: None,
         flags: 0,
+        told_as: Some("md"),
         mismatch_is_miss: true,
     }
 }

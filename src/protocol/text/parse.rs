@@ -143,6 +143,7 @@ fn delete(line: Line<'_>) -> Parsed<'_> {
         mismatch_is_miss: false,
         exptime: None,
         flags: 0,
+        told_as: Some("delete"),
     };
     command(Request::Delete(delete), noreply)
 }

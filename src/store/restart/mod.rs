@@ -130,7 +130,7 @@ impl Store {
         MoveIn { source: &source, store: &store, now, scratch: Vec::new() }.everything();
         let inner = store.inner();
         let flushes = source.arena.flushes();
-        inner.arena.note_flush(flushes.sequence, flushes.at, false);
+        inner.arena.note_flush(flushes.sequence, flushes.at);
         inner.arena.note_pending_flush(flushes.pending);
         inner.flushed.store(flushes.sequence, Ordering::Relaxed);
         inner.flushed_at.store(flushes.at, Ordering::Relaxed);

@@ -1,0 +1,215 @@
+//! Watchers and dumps on real connections: what is delivered, when, and that nobody who does not read makes others wait
+//! (sections 12 and 13 of the reference).
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+use support::server::{Server, memhold};
+use support::{Link, PATIENCE};
+
+/// A watcher that has been accepted.
+fn watch(server: &Server, streams: &str) -> Link {
+    let mut link = server.connect();
+    let mut said = link.ask(format!("watch {streams}\r\n").as_bytes(), b"\r\n");
+    assert!(said.starts_with(b"OK\r\n"), "{}", String::from_utf8_lossy(&said));
+    // The first lines may have come with it.
+    link.received = said.split_off(4);
+    link
+}
+
+/// Waits until the watcher was told so many lines, and gives them without times and numbers.
+fn lines(watcher: &mut Link, count: usize) -> Vec<String> {
+    watcher.read_until(|said| said.iter().filter(|&&byte| byte == b'\n').count() >= count);
+    let said = String::from_utf8(watcher.take()).expect("lines are ASCII");
+    said.lines().map(|line| line.split_once(" type=").expect("every line has a type").1.to_owned()).collect()
+}
+
+fn stat(link: &mut Link, name: &str) -> String {
+    let said = String::from_utf8(link.ask(b"stats\r\n", b"END\r\n")).expect("stats are ASCII");
+    let start = format!("STAT {name} ");
+    said.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
+}
+
+/// The value of a field of a line.
+fn field<'a>(line: &'a str, name: &str) -> &'a str {
+    line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+}
+
+// --- watchers -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_watcher_is_told_without_asking_again() {
+    let server = Server::start(&memhold(), &[]);
+    let mut watcher = watch(&server, "fetchers mutations");
+    let mut link = server.connect();
+    for round in 0..3 {
+        link.ask(format!("set k{round} 0 0 1\r\na\r\n").as_bytes(), b"\r\n");
+        let told = lines(&mut watcher, 2);
+        assert!(told[0].starts_with(&format!("item_get key=k{round} status=not_found clsid=0 cfd=")), "{told:?}");
+        assert!(
+            told[1].starts_with(&format!("item_store key=k{round} status=stored cmd=set ttl=0 clsid=")),
+            "{told:?}"
+        );
+        assert_eq!(field(&told[0], "cfd"), field(&told[1], "cfd"));
+    }
+    let conns = String::from_utf8(link.ask(b"stats conns\r\n", b"END\r\n")).expect("stats are ASCII");
+    assert!(conns.contains(":state conn_watch\r\n"), "{conns}");
+    drop(watcher);
+    let deadline = Instant::now() + PATIENCE;
+    while stat(&mut link, "log_watchers") != "0" {
+        assert!(Instant::now() < deadline, "a watcher that has gone is noticed");
+    }
+}
+
+#[test]
+fn clients_that_come_and_go_are_told_with_the_reason() {
+    let server = Server::start(&memhold(), &["-o", "idle_timeout=1"]);
+    let mut watcher = watch(&server, "connevents");
+    let came_and_went = |watcher: &mut Link, port: u16, reason: &str| {
+        let rport = format!(" rport={port} ");
+        let of_it = |said: &[u8]| String::from_utf8_lossy(said).matches(&rport).count() == 2;
+        assert!(watcher.read_until(of_it), "{reason}: {}", String::from_utf8_lossy(&watcher.received));
+        let told: Vec<_> = lines(watcher, 0).into_iter().filter(|line| line.contains(&rport)).collect();
+        assert!(told[0].starts_with(&format!("conn_new rip=127.0.0.1{rport}transport=tcp cfd=")), "{told:?}");
+        let went = format!("conn_close rip=127.0.0.1{rport}transport=tcp reason={reason} cfd=");
+        assert!(told[1].starts_with(&went), "{told:?}");
+        assert_eq!(field(&told[0], "cfd"), field(&told[1], "cfd"));
+    };
+    let port_of = |link: &Link| link.stream().local_addr().expect("it is connected").port();
+
+    let mut quits = server.connect();
+    quits.send(b"quit\r\n");
+    came_and_went(&mut watcher, port_of(&quits), "normal");
+    let closes = server.connect();
+    let port = port_of(&closes);
+    closes.stream().shutdown(Shutdown::Both).expect("it is open");
+    came_and_went(&mut watcher, port, "normal");
+    let mut asks_http = server.connect();
+    asks_http.send(b"GET / HTTP/1.1\r\n");
+    came_and_went(&mut watcher, port_of(&asks_http), "error");
+    let idles = server.connect();
+    came_and_went(&mut watcher, port_of(&idles), "idle_timeout");
+    assert!(!watcher.closed, "a watcher is never idle");
+}
+
+#[test]
+fn a_client_of_a_unix_socket_is_told_as_local() {
+    let path = std::env::temp_dir().join(format!("memhold-watch-{}", std::process::id()));
+    let name = path.to_str().expect("the path is ASCII").to_owned();
+    let mut server =
+        std::process::Command::new(memhold()).args(["-u", "root", "-s", &name]).spawn().expect("the binary starts");
+    let deadline = Instant::now() + PATIENCE;
+    let mut watcher = loop {
+        match UnixStream::connect(&path) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "no socket: {error}"),
+        }
+    };
+    watcher.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    watcher.write_all(b"watch connevents\r\n").expect("it takes commands");
+    let mut said = [0; 4];
+    watcher.read_exact(&mut said).expect("it answers");
+    drop(UnixStream::connect(&path).expect("it takes another client"));
+    let mut told = String::new();
+    let mut piece = [0; 512];
+    while told.lines().count() < 2 {
+        let count = watcher.read(&mut piece).expect("it tells");
+        told.push_str(&String::from_utf8_lossy(&piece[..count]));
+    }
+    server.kill().expect("it can be killed");
+    server.wait().expect("it ends");
+    let _ = std::fs::remove_file(&path);
+    assert!(told.contains(" type=conn_new rip=unix rport=0 transport=local cfd="), "{told}");
+    assert!(told.contains(" type=conn_close rip=unix rport=0 transport=local reason=normal cfd="), "{told}");
+}
+
+/// A watcher that does not read costs its buffers and no more, and nobody waits for it.
+#[test]
+fn a_watcher_that_does_not_read_loses_lines_and_stops_nobody() {
+    let server = Server::start(&memhold(), &["-o", "watcher_logbuf_size=64"]);
+    let mut deaf = watch(&server, "fetchers");
+    let mut link = server.connect();
+    let burst = format!("get{}\r\n", " 0123456789abcdef".repeat(500));
+    let before = server.resident();
+    let deadline = Instant::now() + PATIENCE * 4;
+    // Until what the kernel keeps for it is full too.
+    while stat(&mut link, "log_watcher_skipped").parse::<u64>().expect("a number") < 100_000 {
+        for _ in 0..20 {
+            assert_eq!(link.ask(burst.as_bytes(), b"END\r\n"), b"END\r\n");
+        }
+        assert!(Instant::now() < deadline, "lines are left out");
+    }
+    assert!(server.resident() < before + (16 << 20), "{} bytes more", server.resident() - before);
+    // Once it reads, it is told how many it missed.
+    assert!(
+        deaf.read_until(|said| said.windows(8).any(|window| window == b"skipped=")),
+        "no word of what was left out"
+    );
+    let (written, sent, skipped) = (
+        stat(&mut link, "log_worker_written"),
+        stat(&mut link, "log_watcher_sent"),
+        stat(&mut link, "log_watcher_skipped"),
+    );
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    assert_eq!(number(&written), number(&sent) + number(&skipped), "one watcher: each line is sent or left out");
+}
+
+// --- dumps ----------------------------------------------------------------------------------------------------------
+
+/// Fills a server with keys enough for a dump that no socket takes at once.
+fn filled(items: usize) -> Server {
+    let server = Server::start(&memhold(), &["-m", "128"]);
+    let mut link = server.connect();
+    let mut sets = String::new();
+    for number in 0..items {
+        sets.push_str(&format!("set {number:0>100} 0 0 1 noreply\r\nx\r\n"));
+    }
+    sets.push_str("version\r\n");
+    link.ask(sets.as_bytes(), b"VERSION 1.6.45\r\n");
+    server
+}
+
+/// memcached takes one dump at a time and blocks its workers in those that wait for it: one unread and four more freeze it.
+#[test]
+fn dumps_that_nobody_reads_stop_neither_each_other_nor_anybody_else() {
+    const ITEMS: usize = 60_000;
+    let server = filled(ITEMS);
+    let mut unread: Vec<Link> = (0..5).map(|_| server.connect()).collect();
+    for link in &mut unread {
+        link.send(b"lru_crawler metadump all\r\n");
+    }
+    // On every worker, as there are more clients than workers.
+    let mut others: Vec<Link> = (0..8).map(|_| server.connect()).collect();
+    for round in 0..200 {
+        let link = &mut others[round % 8];
+        let asked = Instant::now();
+        assert_eq!(link.ask(format!("set s{round} 0 0 1\r\ny\r\n").as_bytes(), b"\r\n"), b"STORED\r\n");
+        assert!(asked.elapsed() < Duration::from_secs(1), "a set took {:?} beside dumps", asked.elapsed());
+    }
+    let mut whole = server.connect();
+    whole.send(b"lru_crawler mgdump all\r\nversion\r\n");
+    assert!(whole.read_until_patiently(|said| said.ends_with(b"EN\r\nVERSION 1.6.45\r\n")), "another dump goes on");
+    let keys = whole.take().windows(3).filter(|window| window == b"mg ").count();
+    assert!(keys >= ITEMS, "{keys} keys");
+    // Those who read late after all get everything.
+    let last = &mut unread[4];
+    assert!(last.read_until_patiently(|said| said.ends_with(b"END\r\n")), "the dump ends");
+    assert!(last.take().split(|&byte| byte == b'\n').count() >= ITEMS, "the dump is whole");
+}
+
+#[test]
+fn a_dump_that_nobody_reads_ends_after_thirty_seconds() {
+    let server = filled(60_000);
+    let mut watcher = watch(&server, "connevents");
+    let mut unread = server.connect();
+    let port = unread.stream().local_addr().expect("it is connected").port();
+    unread.send(b"lru_crawler metadump all\r\n");
+    let asked = Instant::now();
+    let closed =
+        |said: &[u8]| String::from_utf8_lossy(said).contains(&format!("conn_close rip=127.0.0.1 rport={port} "));
+    assert!(watcher.read_within(Duration::from_secs(60), closed), "it is closed");
+    assert!(asked.elapsed() > Duration::from_secs(25), "after {:?}", asked.elapsed());
+}
