@@ -68,9 +68,9 @@ impl Growth {
 
 /// Number of the first bucket of a plane of one of so many segments.
 ///
-/// The planes that a segment gets beyond the eighth become the eight of a new one when it is split, and stay where they are. Of the segments
-/// that came in one round all first planes lie side by side, then all second ones, and so on: that is the order in which they are
-/// taken into use, so the index uses its memory from the front to the back.
+/// The planes that a segment gets beyond the eighth become the eight of a new one when it is split, and stay where they are. Of the
+/// segments that came in one round all first planes lie side by side, then all second ones, and so on: that is the order in which
+/// they are taken into use, so the index uses its memory from the front to the back.
 #[inline(always)]
 pub(super) fn first_bucket(segments: usize, segment: usize, plane: usize) -> usize {
     const LEAST: usize = PLANES_MIN as usize;

@@ -136,7 +136,7 @@ fn group_of(hash: KeyHash) -> usize {
 #[inline(always)]
 fn alternate_group(group: usize, tag: u16) -> usize {
     // Eight bits that have not chosen the plane.
-    group ^ (1 + (usize::from(tag >> 1 & 0xff) * (OCTET - 1) >> 8))
+    group ^ (1 + ((usize::from(tag >> 1 & 0xff) * (OCTET - 1)) >> 8))
 }
 
 #[inline(always)]
