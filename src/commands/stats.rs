@@ -149,6 +149,8 @@ fn elsewhere(name: &str, totals: &Totals, server: &Server, now: Now) -> u64 {
         "hash_bytes" => totals.hash_bytes,
         "hash_is_expanding" => totals.hash_is_expanding,
         "slab_reassign_rescues" => totals.slab_reassign_rescues,
+        "slab_reassign_running" => totals.slab_reassign_running,
+        "lru_crawler_running" => u64::from(server.crawl_wanted.load(Relaxed)),
         "slab_reassign_inline_reclaim" => totals.slab_reassign_inline_reclaim,
         "slab_reassign_busy_items" => totals.slab_reassign_busy_items,
         "slabs_moved" => totals.slabs_moved,
@@ -169,7 +171,7 @@ fn elsewhere(name: &str, totals: &Totals, server: &Server, now: Now) -> u64 {
         "moves_within_lru" => totals.moves_within_lru,
         "direct_reclaims" => totals.direct_reclaims,
         // Large items move whole, a busy item waits, a move that finds no memory is not begun, and no access is
-        // queued to be dropped: these are always 0. Pages move within one step, so none is ever seen moving.
+        // queued to be dropped: these are always 0.
         _ => 0,
     }
 }
@@ -317,6 +319,7 @@ const ITEMS: &[ItemsRow] = &[
 ];
 
 fn items(cx: &Context<'_>, out: &mut Vec<u8>) {
+    cx.store.sample_shares(cx.now);
     let present = Baseline::now(cx.server, cx.store, cx.now);
     let past = lock(&cx.server.baseline).clone();
     let maintainer = cx.server.settings.lru_maintainer;

@@ -1,9 +1,13 @@
 //! The store's side of `stats`: sums over the classes, made when somebody asks.
 
-use super::slabs::Counts;
+use super::memory::item::Chunk;
+use super::slabs::{Counts, Shares};
 use super::{Store, large};
 use crate::clock::{Now, TICKS_PER_SECOND};
 use crate::sync::{Ordering, lock};
+
+/// Chunks of a class that are looked at.
+const SAMPLES: u32 = 1024;
 
 /// The store's side of `stats` (section 11.1, by its names).
 #[expect(missing_docs, reason = "memcached's counters, described in section 11.1")]
@@ -31,6 +35,7 @@ pub struct Totals {
     pub direct_reclaims: u64,
     pub slabs_moved: u64,
     pub slab_reassign_rescues: u64,
+    pub slab_reassign_running: u64,
     pub slab_reassign_inline_reclaim: u64,
     pub slab_reassign_busy_items: u64,
     pub total_malloced: u64,
@@ -75,7 +80,9 @@ pub struct ClassStats {
 }
 
 impl ClassStats {
-    fn take_counts(&mut self, counts: &Counts, threshold: u32) {
+    /// Adds what a class, or the large store, has counted of its `number` items.
+    fn take_counts(&mut self, counts: &Counts, number: u64, threshold: u32) {
+        self.number += number;
         self.mem_requested += counts.requested;
         self.evicted += counts.evicted;
         self.evicted_nonzero += counts.evicted_nonzero;
@@ -89,8 +96,10 @@ impl ClassStats {
         self.crawler_items_checked += counts.crawler_items_checked;
         self.lrutail_reflocked += counts.reflocked;
         self.age = u64::from(threshold / TICKS_PER_SECOND);
-        self.number_warm += self.number * counts.main_permille / 1000;
-        self.number_cold = self.number - self.number_warm;
+        let shares = counts.shares;
+        self.number_warm += shares.of(shares.main, number);
+        self.number_temp += shares.of(shares.temporary, number);
+        self.number_cold = self.number - self.number_warm - self.number_temp;
     }
 }
 
@@ -107,6 +116,7 @@ impl Store {
             slab_global_page_pool: u64::from(inner.pool.returned()),
             slabs_moved: inner.pages_moved.load(Ordering::Relaxed),
             slab_reassign_rescues: inner.rescues.load(Ordering::Relaxed),
+            slab_reassign_running: u64::from(self.is_reassigning()),
             page_size: inner.arena.page_size() as u64,
             total_malloced: u64::from(inner.pool.in_use()) * inner.arena.page_size() as u64,
             ..Totals::default()
@@ -133,10 +143,9 @@ impl Store {
                 total_chunks: class.pages().len() as u64 * u64::from(class.per_page()),
                 used_chunks: class.used(),
                 free_chunks: class.free(),
-                number: class.used(),
                 ..ClassStats::default()
             };
-            stats.take_counts(&class.counts, class.threshold);
+            stats.take_counts(&class.counts, class.used(), class.threshold);
             all.push(stats);
         }
         self.add_large(&mut all, now);
@@ -164,8 +173,42 @@ impl Store {
         stats.total_chunks += large.pages() as u64 * blocks_per_page;
         stats.used_chunks += large.blocks_used;
         stats.free_chunks += large.pages() as u64 * blocks_per_page - large.blocks_used;
-        stats.number += large.items() as u64;
-        stats.take_counts(&large.counts, large.threshold);
+        stats.take_counts(&large.counts, large.items() as u64, large.threshold);
+    }
+
+    /// Looks at a sample of each class, or at all of a small one, to learn which of its items proved themselves or are temporary;
+    /// [`Store::classes`] goes by it from then on.
+    pub fn sample_shares(&self, now: Now) {
+        let inner = self.inner();
+        let mut random = now.ticks | 1;
+        for class in &inner.slabs {
+            let mut class = lock(class);
+            let carved = |page| inner.arena.geometry(page).carved;
+            let all: u32 = class.pages().iter().map(|&page| carved(page)).sum();
+            let mut shares = Shares::default();
+            let mut look = |page, chunk| {
+                let offset = class.chunk_offset(&inner.arena, page, chunk);
+                shares.look(Chunk::at(&inner.arena, offset).state());
+            };
+            if all <= SAMPLES {
+                class.pages().iter().for_each(|&page| (0..carved(page)).for_each(|chunk| look(page, chunk)));
+            } else {
+                for _ in 0..SAMPLES {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let page = class.pages()[(random >> 8) as usize % class.pages().len()];
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    if carved(page) > 0 {
+                        look(page, (random >> 8) % carved(page));
+                    }
+                }
+            }
+            class.counts.shares = shares;
+        }
+        let mut large = lock(&inner.large);
+        let mut shares = Shares::default();
+        let stride = large.items() / SAMPLES as usize + 1;
+        large.ring().iter().step_by(stride).for_each(|&head| shares.look(Chunk::named(&inner.arena, head).state()));
+        large.counts.shares = shares;
     }
 
     /// `stats reset`: zeroes what counts events, not what tells states.
