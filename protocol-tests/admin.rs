@@ -161,7 +161,7 @@ fn a_watcher_that_does_not_read_loses_lines_and_stops_nobody() {
 
 /// Fills a server with keys enough for a dump that no socket takes at once.
 fn filled(items: usize) -> Server {
-    let server = Server::start(&memhold(), &["-m", "128"]);
+    let server = Server::start(&memhold(), &["-m", "128", "--debug-commands"]);
     let mut link = server.connect();
     let mut sets = String::new();
     for number in 0..items {
@@ -207,11 +207,18 @@ fn a_dump_that_nobody_reads_ends_after_thirty_seconds() {
     let mut unread = server.connect();
     let port = unread.stream().local_addr().expect("it is connected").port();
     unread.send(b"lru_crawler metadump all\r\n");
-    let asked = Instant::now();
+    let mut link = server.connect();
+    let deadline = Instant::now() + PATIENCE;
+    while !String::from_utf8_lossy(&link.ask(b"stats conns\r\n", b"END\r\n")).contains(":state conn_mwrite\r\n") {
+        assert!(Instant::now() < deadline, "the dump waits for its client");
+    }
     let closed =
         |said: &[u8]| String::from_utf8_lossy(said).contains(&format!("conn_close rip=127.0.0.1 rport={port} "));
-    assert!(watcher.read_within(Duration::from_secs(60), closed), "it is closed");
-    assert!(asked.elapsed() > Duration::from_secs(25), "after {:?}", asked.elapsed());
+    assert_eq!(link.ask(b"debugtime 20\r\n", b"\r\n"), b"OK\r\n");
+    // Workers look once a second.
+    assert!(!watcher.read_within(Duration::from_millis(2500), closed), "not yet");
+    assert_eq!(link.ask(b"debugtime 20\r\n", b"\r\n"), b"OK\r\n");
+    assert!(watcher.read_until(closed), "it is closed");
 }
 
 // --- pages ----------------------------------------------------------------------------------------------------------
