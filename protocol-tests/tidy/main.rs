@@ -9,7 +9,7 @@
 mod map;
 mod source;
 
-use memhold::server::documents;
+use memhold::server::{completions, documents};
 use source::{Source, files, names_after, root, sources, words};
 use std::fs;
 
@@ -245,15 +245,16 @@ fn generated_documents_are_fresh() {
     let counters = documents::counters_markdown();
     let manual = documents::man_page();
     let architecture = map::insert(&fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap());
-    let generated = [
-        ("docs/options.md", options),
-        ("docs/counters.md", counters),
-        ("docs/memhold.1", manual),
-        ("ARCHITECTURE.md", architecture),
+    let mut generated = vec![
+        ("docs/options.md".to_owned(), options),
+        ("docs/counters.md".to_owned(), counters),
+        ("docs/memhold.1".to_owned(), manual),
+        ("ARCHITECTURE.md".to_owned(), architecture),
     ];
+    generated.extend(completions::files().map(|(name, text)| (format!("docs/completions/{name}"), text)));
     let mut complaints = Vec::new();
     for (name, text) in generated {
-        let path = root().join(name);
+        let path = root().join(&name);
         if std::env::var_os("MEMHOLD_UPDATE_DOCS").is_some() {
             fs::write(&path, &text).unwrap();
         }

@@ -27,12 +27,12 @@ pub(super) struct Baseline {
 }
 
 impl Baseline {
-    fn now(server: &Server, store: &Store, now: Now) -> Baseline {
+    fn now(server: &Server, store: &Store) -> Baseline {
         let mut threads = Sums::default();
         for thread in &server.threads {
             threads.add(thread);
         }
-        Baseline { threads, process: server.process.read(), totals: store.totals(), classes: store.classes(now) }
+        Baseline { threads, process: server.process.read(), totals: store.totals(), classes: store.classes() }
     }
 
     fn class(&self, class: u32) -> ClassStats {
@@ -102,8 +102,9 @@ fn stat(out: &mut Vec<u8>, name: impl std::fmt::Display, value: impl std::fmt::D
 /// The general statistics: calls `each` with every row that applies and its value, in order. Counters count from the
 /// last `stats reset`.
 pub fn general(server: &Server, store: &Store, now: Now, each: &mut dyn FnMut(&Row, &str)) {
-    let present = Baseline::now(server, store, now);
+    // In this order: a reset between the two would let the past be ahead of the present.
     let past = lock(&server.baseline).clone();
+    let present = Baseline::now(server, store);
     let mut digits = itoa::Buffer::new();
     for row in ROWS.iter().filter(|row| applies(row.when, server)) {
         match row.kind {
@@ -191,7 +192,7 @@ fn text(name: &str, server: &Server) -> String {
 }
 
 fn reset(cx: &Context<'_>) {
-    *lock(&cx.server.baseline) = Baseline::now(cx.server, cx.store, cx.now);
+    *lock(&cx.server.baseline) = Baseline::now(cx.server, cx.store);
     cx.server.prefixes.clear();
 }
 
@@ -320,8 +321,8 @@ const ITEMS: &[ItemsRow] = &[
 
 fn items(cx: &Context<'_>, out: &mut Vec<u8>) {
     cx.store.sample_shares(cx.now);
-    let present = Baseline::now(cx.server, cx.store, cx.now);
     let past = lock(&cx.server.baseline).clone();
+    let present = Baseline::now(cx.server, cx.store);
     let maintainer = cx.server.settings.lru_maintainer;
     let temp_lru = cx.server.live.temp_lru.load(Relaxed);
     for now in present.classes.iter().filter(|row| row.number > 0) {
@@ -344,8 +345,8 @@ fn items(cx: &Context<'_>, out: &mut Vec<u8>) {
 }
 
 fn slabs(cx: &Context<'_>, out: &mut Vec<u8>) {
-    let present = Baseline::now(cx.server, cx.store, cx.now);
     let past = lock(&cx.server.baseline).clone();
+    let present = Baseline::now(cx.server, cx.store);
     let mut active = 0;
     for row in present.classes.iter().filter(|row| row.total_pages > 0) {
         active += 1;

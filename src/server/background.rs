@@ -26,10 +26,10 @@ pub struct Background {
 /// `crawled` is the second of the last one.
 fn crawl(store: &Store, server: &Server, crawled: &mut u32) {
     let (begun, told) = (server.clock.now(), server.logger.watched(Streams::SYSEVENTS));
-    let before = if told { store.classes(begun) } else { Vec::new() };
+    let before = if told { store.classes() } else { Vec::new() };
     (0..STEPS_PER_SWEEP).for_each(|_| store.maintain(server.clock.now()));
     let ended = server.clock.now();
-    for class in store.classes(ended).iter().filter(|_| told) {
+    for class in store.classes().iter().filter(|_| told) {
         let was = before.iter().find(|was| was.class == class.class).copied().unwrap_or_default();
         server.logger.log(&Event::LruCrawler {
             class: class.class,

@@ -12,7 +12,7 @@ use crate::stats::table::{self, ROWS, When};
 use std::fmt::Write as _;
 
 /// Options that do something.
-fn options() -> impl Iterator<Item = &'static Opt> {
+pub(super) fn options() -> impl Iterator<Item = &'static Opt> {
     OPTIONS.iter().filter(|opt| !matches!(opt.action, Action::Absent | Action::Hidden(_)))
 }
 
@@ -22,7 +22,7 @@ fn absent_options() -> impl Iterator<Item = &'static Opt> {
 }
 
 /// How an extended option is written in a list of options: its forms.
-fn forms(sub: &Sub) -> Vec<String> {
+pub(super) fn forms(sub: &Sub) -> Vec<String> {
     let name = sub.name;
     match sub.kind {
         Kind::Switch(_) => vec![name.to_owned(), format!("no_{name}")],

@@ -1,7 +1,7 @@
 //! The server as a process: what happens between the arguments and the exit code.
 //!
 //! - [`options`]: arguments become settings; [`getopt`] splits the words, [`config`] finds more of them in files;
-//!   [`manual`] and [`documents`] tell about them.
+//!   [`manual`], [`documents`] and [`completions`] tell about them.
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`kept`]: the file it is kept in;
 //!   [`signals`], [`logging`].
 //! - [`passwords`]: who may come in.
@@ -11,6 +11,7 @@
 //! and which user binds the sockets. Only this layer reads arguments, environment and signals.
 
 pub mod background;
+pub mod completions;
 pub mod config;
 pub mod documents;
 pub mod exit;
@@ -102,6 +103,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     store.tell(Arc::clone(&server.logger));
     // Set here and only here; the commands may not call the system themselves.
     let _ = server.cpu_time.set(resources::cpu_time);
+    let _ = server.fault.set(sys::memory::fault);
     server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.for_thread(), Arc::clone(&server)).map_err(threads)?;

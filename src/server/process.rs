@@ -96,13 +96,17 @@ pub fn daemonize(settings: &Settings) -> Result<(), Exit> {
     steps().map_err(|_| Exit::new(FAILURE, "failed to daemon() in order to daemonize"))
 }
 
+/// Address space beyond the range for items, which is up to twice `-m`: stacks, buffers, the allocator's. Generous.
+const MEMORY_BESIDE_ITEMS_BYTES: u64 = 512 << 20;
+
 /// Locks memory (`-k`). A refusal is only worth a line.
 #[must_use]
 pub fn lock_memory(settings: &Settings) -> Option<String> {
     if !settings.lock_memory {
         return None;
     }
-    let error = resources::lock_memory().err()?;
+    let needed = settings.memory_bytes.saturating_mul(2).saturating_add(MEMORY_BESIDE_ITEMS_BYTES);
+    let error = resources::lock_memory(usize::try_from(needed).unwrap_or(usize::MAX)).err()?;
     Some(format!("warning: -k invalid, mlockall() failed: {}", reason(&error)))
 }
 

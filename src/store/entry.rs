@@ -264,9 +264,12 @@ impl<'s> Entry<'s> {
     /// Sets a new expiry in place.
     pub fn touch(&mut self, exptime: Exptime) {
         if exptime != self.exptime {
+            let earlier = exptime != 0 && (self.exptime == 0 || exptime < self.exptime);
             self.exptime = exptime;
             self.chunk.set_shape(exptime, &self.layout);
-            self.inner().expiry.note(self.chunk.offset, exptime);
+            if earlier {
+                self.inner().expiry.note_touch(self.chunk.offset, exptime);
+            }
         }
     }
 

@@ -168,7 +168,7 @@ impl Inner {
                 continue;
             }
             if self.is_over(chunk, state, now) {
-                if self.take_small(class, offset) {
+                if self.take_over(class, offset, now) {
                     class.counts.reclaimed += 1;
                     class.counts.expired_unfetched += u64::from(!state.has(FETCHED));
                     return Some(offset);
@@ -209,11 +209,17 @@ impl Inner {
         Inner::expired(chunk.shape().0, now) || self.is_flushed(state)
     }
 
-    /// Takes an item out of the index and its bytes off the class's account.
-    pub fn take_small(&self, class: &mut Class, offset: usize) -> bool {
+    /// Takes an item out of the index that has expired or been flushed, if that is still so: a client whose clock is a moment
+    /// behind may just have touched it.
+    pub fn take_over(&self, class: &mut Class, offset: usize, now: Now) -> bool {
+        self.take_small(class, offset, |chunk, state| self.is_over(chunk, state, now))
+    }
+
+    /// Takes an item that is `wanted` out of the index and its bytes off the class's account.
+    fn take_small(&self, class: &mut Class, offset: usize, wanted: impl FnOnce(Chunk<'_>, State) -> bool) -> bool {
         let chunk = Chunk::at(&self.arena, offset);
         let size = chunk.shape().1.total() as u64;
-        let taken = self.take_item(chunk.name(), Stable::from_guard(&*class));
+        let taken = self.take_item(chunk.name(), Stable::from_guard(&*class), wanted);
         if taken {
             class.counts.requested -= size;
         }
@@ -224,7 +230,7 @@ impl Inner {
         let chunk = Chunk::at(&self.arena, offset);
         let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed)) / TICKS_PER_SECOND;
         let mortal = chunk.shape().0 != 0;
-        if !self.take_small(class, offset) {
+        if !self.take_small(class, offset, |_, _| true) {
             class.counts.reflocked += 1;
             return false;
         }
@@ -323,8 +329,9 @@ impl Inner {
             let gone = if keep && let Some(target) = class.take(&self.arena, &self.facts) {
                 self.rescue(class, offset, target)
             } else if over {
-                class.counts.reclaimed += 1;
-                self.take_small(class, offset)
+                let taken = self.take_over(class, offset, now);
+                class.counts.reclaimed += u64::from(taken);
+                taken
             } else if self.evict {
                 self.evict_this(class, offset, state, now)
             } else {
@@ -442,28 +449,55 @@ impl Inner {
 
     /// Takes a large item out and gives its memory back, counting it as evicted or reclaimed.
     pub fn drop_large(&self, large: &mut MutexGuard<'_, Large>, head: Ref, now: Now) -> bool {
-        let chunk = Chunk::named(&self.arena, head);
-        let state = chunk.state();
-        let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed)) / TICKS_PER_SECOND;
-        let (over, mortal) = (self.is_over(chunk, state, now), chunk.shape().0 != 0);
-        if state.kind() != Kind::Item || !self.take_item(head, Stable::from_guard(&**large)) {
+        let Some((state, over)) = self.take_large_item(large, head, |_| true, now) else {
             large.counts.reflocked += 1;
             return false;
-        }
+        };
         if over {
             large.counts.reclaimed += 1;
             large.counts.expired_unfetched += u64::from(!state.has(FETCHED));
         } else {
+            let chunk = Chunk::named(&self.arena, head);
+            let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed)) / TICKS_PER_SECOND;
             if let Some(logger) = self.told(Streams::EVICTIONS) {
                 let size = chunk.large_len().load(Ordering::Relaxed) as usize;
                 let told = Told { state, idle, class: self.classes.large, size };
                 self.tell_eviction(logger, chunk, told, Stable::from_guard(&**large), now);
             }
-            count_eviction(&mut large.counts, state, mortal, idle);
+            count_eviction(&mut large.counts, state, chunk.shape().0 != 0, idle);
             large.evicting = true;
         }
         self.free_large(large, head);
         true
+    }
+
+    /// Takes a large item that is over, and stays so, out and gives its memory back, counting it as found by the sweep.
+    pub fn drop_expired_large(&self, large: &mut MutexGuard<'_, Large>, head: Ref, now: Now) -> bool {
+        let Some((state, _)) = self.take_large_item(large, head, |over| over, now) else { return false };
+        large.counts.crawler_reclaimed += 1;
+        large.counts.expired_unfetched += u64::from(!state.has(FETCHED));
+        self.free_large(large, head);
+        true
+    }
+
+    /// Takes a large item out of the index if `wanted`, told whether it is over, says so; its state, and whether it was over.
+    fn take_large_item(
+        &self,
+        large: &MutexGuard<'_, Large>,
+        head: Ref,
+        wanted: impl FnOnce(bool) -> bool,
+        now: Now,
+    ) -> Option<(State, bool)> {
+        if Chunk::named(&self.arena, head).state().kind() != Kind::Item {
+            return None;
+        }
+        let mut found = None;
+        let taken = self.take_item(head, Stable::from_guard(&**large), |chunk, state| {
+            let over = self.is_over(chunk, state, now);
+            found = Some((state, over));
+            wanted(over)
+        });
+        found.filter(|_| taken)
     }
 
     /// Drops the items that have pieces in the emptiest page of the large store, until some page is free.

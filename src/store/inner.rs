@@ -193,15 +193,14 @@ impl Inner {
         let _one_at_a_time = lock(&self.flushing);
         let at = self.flush_at.load(Ordering::Relaxed);
         if at != 0 && at <= now.seconds {
-            self.flush_locked(now, true);
-            self.flush_at.store(0, Ordering::Relaxed);
+            self.flush_locked(now);
         }
     }
 
-    /// Everything stored so far is over.
+    /// Everything stored so far is over, and no flush is to come any more.
     pub fn flush(&self, now: Now) {
         let _one_at_a_time = lock(&self.flushing);
-        self.flush_locked(now, false);
+        self.flush_locked(now);
     }
 
     /// Everything stored so far will be over at `when`; replaces an earlier such wish.
@@ -211,9 +210,10 @@ impl Inner {
         self.flush_at.store(when, Ordering::Relaxed);
     }
 
-    fn flush_locked(&self, now: Now, fired: bool) {
+    fn flush_locked(&self, now: Now) {
         let sequence = self.arena.sequence().load(Ordering::Relaxed);
-        self.arena.note_flush(sequence, now.seconds, fired);
+        self.arena.note_flush(sequence, now.seconds);
+        self.flush_at.store(0, Ordering::Relaxed);
         self.flushed_at.store(now.seconds, Ordering::Relaxed);
         self.flushed.fetch_max(sequence, Ordering::Relaxed);
     }
@@ -268,14 +268,16 @@ impl Inner {
         state.has(PINNED) && self.pins.is_pinned(name)
     }
 
-    /// Takes the item in a chunk out of the index, if it still is one and nobody has it pinned. Its class (or the large store) is locked
-    /// by the caller, who owns the chunk afterwards.
-    pub fn take_item(&self, name: Ref, stable: Stable<'_>) -> bool {
+    /// Takes the item in a chunk out of the index, if it still is one, nobody has it pinned, and it is `wanted`: what was read of it
+    /// before may have changed until its stripe is locked. Its class (or the large store) is locked by the caller, who owns the chunk
+    /// afterwards.
+    pub fn take_item(&self, name: Ref, stable: Stable<'_>, wanted: impl FnOnce(Chunk<'_>, State) -> bool) -> bool {
         let hash = self.hasher.hash(self.key_of(name, stable));
         let locked = self.index.lock(hash);
         let chunk = Chunk::named(&self.arena, name);
         let Some((slot, _)) = locked.find(|other, _| other == name) else { return false };
-        if self.is_pinned(name, chunk.state()) {
+        let state = chunk.state();
+        if self.is_pinned(name, state) || !wanted(chunk, state) {
             return false;
         }
         locked.remove(slot, name);

@@ -80,10 +80,11 @@ impl Inner {
             class.counts.crawler_items_checked += 1;
             let exptime = chunk.shape().0;
             let over = state.kind() == Kind::Item && Inner::expired(exptime, now);
-            if !over || !self.take_small(class, offset) {
-                // What stays due (a draft, a pinned item) is looked at again a second later.
-                self.expiry
-                    .note(offset, if exptime <= now.seconds && exptime != 0 { now.seconds + 1 } else { exptime });
+            if !over || !self.take_over(class, offset, now) {
+                // A draft, whose owner may not have written its expiry yet, and what is over but pinned, or has just been
+                // touched, is looked at again a second later.
+                let later = if state.kind() == Kind::Draft || over { now.seconds + 1 } else { exptime };
+                self.expiry.note(offset, later);
                 continue;
             }
             class.counts.crawler_reclaimed += 1;
@@ -106,12 +107,7 @@ impl Inner {
                 break;
             };
             let chunk = Chunk::named(&self.arena, head);
-            if Inner::expired(chunk.shape().0, now)
-                && !self.is_pinned(head, chunk.state())
-                && self.drop_large(&mut large, head, now)
-            {
-                large.counts.crawler_reclaimed += 1;
-                large.counts.reclaimed -= 1;
+            if Inner::expired(chunk.shape().0, now) && self.drop_expired_large(&mut large, head, now) {
                 continue;
             }
             place += 1;
@@ -178,21 +174,9 @@ impl Inner {
     /// Sets the threshold of a class from a sample of its items.
     pub fn sample_age(&self, class: &mut Class, now: Now) {
         let mut scores = Vec::with_capacity(SAMPLES);
-        let mut random = now.ticks ^ class.index << 16;
-        for _ in 0..SAMPLES {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let page = class.pages()[(random >> 8) as usize % class.pages().len()];
-            let carved = self.arena.geometry(page).carved;
-            if carved == 0 {
-                continue;
-            }
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let chunk = Chunk::at(&self.arena, class.chunk_offset(&self.arena, page, (random >> 8) % carved));
-            let state = chunk.state();
-            if state.kind() == Kind::Item {
-                scores.push(Inner::score(chunk, state, now));
-            }
-        }
+        class.sample(&self.arena, now.ticks ^ class.index << 16, SAMPLES, |chunk, state| {
+            scores.push(Inner::score(chunk, state, now));
+        });
         if let Some(age) = old_age(scores) {
             class.threshold = age;
         }

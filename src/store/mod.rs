@@ -327,8 +327,8 @@ impl Store {
     }
 
     /// Shows `decide` what is there under the key's lock, and links the draft in its place if it says so. Returns the new item's CAS
-    /// as clients see it. `decide` may still write to the draft (append: the old value is only known under the lock), which must be
-    /// fully written when it says [`Decision::Link`]. `decide` must not call the store.
+    /// as clients see it. The draft must be fully written before; `decide` may still set its
+    /// expiry, and never writes to its value, since finding memory for that takes the lock of a class. `decide` must not call the store.
     ///
     /// # Errors
     /// What `decide` refused with.
@@ -425,7 +425,6 @@ impl Store {
 
     /// `flush_all`: everything stored so far is invisible from now on. Replaces a pending one, as a later one always does.
     pub fn flush(&self, now: Now) {
-        self.inner().flush_at.store(0, Ordering::Relaxed);
         self.inner().flush(now);
     }
 

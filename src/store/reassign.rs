@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn pages(store: &Store, class: u32) -> u64 {
-        store.classes(NOW).iter().find(|row| row.class == class).map_or(0, |row| row.total_pages)
+        store.classes().iter().find(|row| row.class == class).map_or(0, |row| row.total_pages)
     }
 
     fn alive(store: &Store, items: u32) -> usize {

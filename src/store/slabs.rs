@@ -372,6 +372,27 @@ impl Class {
         self.hand_chunk = (random >> 12) % carved.max(1);
     }
 
+    /// Shows `visit` the items among `looks` chunks chosen at random, some maybe more than once.
+    pub fn sample(&self, arena: &Arena, seed: u32, looks: usize, mut visit: impl FnMut(Chunk<'_>, State)) {
+        let mut random = seed;
+        let mut below = |limit: usize| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) as usize % limit.max(1)
+        };
+        for _ in 0..looks {
+            let Some(&page) = self.pages.get(below(self.pages.len())) else { return };
+            let carved = arena.geometry(page).carved as usize;
+            if carved == 0 {
+                continue;
+            }
+            let chunk = Chunk::at(arena, arena.page_offset(page) + below(carved) * self.chunk_size);
+            let state = chunk.state();
+            if state.kind() == Kind::Item {
+                visit(chunk, state);
+            }
+        }
+    }
+
     /// Checks the books of the class: counts, lists and places agree.
     ///
     /// # Errors

@@ -130,7 +130,7 @@ impl Store {
 
     /// One entry for each class that has a page, ascending; large items count in the class of their number.
     #[must_use]
-    pub fn classes(&self, now: Now) -> Vec<ClassStats> {
+    pub fn classes(&self) -> Vec<ClassStats> {
         let inner = self.inner();
         let mut all = Vec::new();
         for class in &inner.slabs {
@@ -148,12 +148,12 @@ impl Store {
             stats.take_counts(&class.counts, class.used(), class.threshold);
             all.push(stats);
         }
-        self.add_large(&mut all, now);
+        self.add_large(&mut all);
         all.retain(|class| class.total_pages > 0 || class.evicted + class.outofmemory > 0);
         all
     }
 
-    fn add_large(&self, all: &mut Vec<ClassStats>, _now: Now) {
+    fn add_large(&self, all: &mut Vec<ClassStats>) {
         let inner = self.inner();
         let large = lock(&inner.large);
         let number = inner.classes.large;
@@ -211,8 +211,8 @@ impl Store {
         large.counts.shares = shares;
     }
 
-    /// `stats reset`: zeroes what counts events, not what tells states.
-    pub fn reset_counts(&self) {
+    /// Forgets the events counted so far (while a kept arena was taken over); keeps what tells a state.
+    pub(super) fn reset_counts(&self) {
         let inner = self.inner();
         for class in &inner.slabs {
             lock(class).counts.reset();

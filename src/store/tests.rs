@@ -286,6 +286,27 @@ fn expired_items_are_found_within_a_second_of_steps() {
 }
 
 #[test]
+fn a_touch_in_the_last_second_is_not_undone_by_the_sweep() {
+    let store = Store::open(&config(8)).expect("memory");
+    let (toucher, sweeper) = (Now::at(1000, 0), Now::at(1001, 0));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                store.maintain(sweeper);
+            }
+        });
+        let lost = (0..100_000).find(|_| {
+            set(&store, b"session", b"1", 1001, toucher).expect("memory");
+            touch(&store, b"session", 1100, toucher) && get(&store, b"session", toucher).is_none()
+        });
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(lost, None, "rounds until an item that was touched was gone");
+    });
+    store.check(sweeper).expect("sound");
+}
+
+#[test]
 fn a_pinned_value_outlives_its_item() {
     let store = Store::open(&config(16)).expect("memory");
     let now = Now::at(1000, 0);
@@ -401,6 +422,25 @@ fn items_that_are_read_outlive_those_that_are_not() {
 
 /// Runs operations, loses every store to the arena after a random one, rebuilds from the pages and compares: all that was
 /// acknowledged before the cut is there whole, the operation that was cut is there before or after, never in between.
+#[test]
+fn items_that_were_read_are_told_apart_from_those_that_were_not() {
+    let store = Store::open(&config(16)).expect("memory");
+    let now = Now::at(1000, 0);
+    for len in [500, 200_000] {
+        for n in 0..20 {
+            set(&store, format!("{len}:{n}").as_bytes(), &vec![1; len], 0, now).expect("memory");
+        }
+    }
+    for n in 0..10 {
+        assert!(get(&store, format!("500:{n}").as_bytes(), now).is_some());
+        assert!(get(&store, format!("200000:{n}").as_bytes(), now).is_some());
+    }
+    let [small, large] = store.classes()[..] else { panic!("two classes") };
+    assert!((4..=16).contains(&small.number_warm), "about half, by a sample: {}", small.number_warm);
+    assert_eq!(small.number_warm + small.number_cold, 20);
+    assert_eq!((large.number_warm, large.number_cold), (10, 10));
+}
+
 #[test]
 fn cut_at_any_store_every_acknowledged_item_is_found_again() {
     for seed in 0..400u64 {

@@ -1,6 +1,7 @@
 //! Limits of the process: open files, core files, locked memory; and how much memory the machine has.
 
 use super::check;
+use super::memory::Mapping;
 use std::io;
 use std::time::Duration;
 
@@ -54,13 +55,20 @@ pub fn allow_core_files() -> io::Result<()> {
 /// Keeps all memory of the process, now and later, from being swapped out.
 ///
 /// Pages are locked as they are first used: the arena reserves far more address space than `-m`, and locking it
-/// all at once would ask for that much memory.
+/// all at once would ask for that much memory. The limit counts whole ranges all the same, and beyond it no memory at all could
+/// be had later, so it is tried whether a range of `needed` bytes can be.
 ///
 /// # Errors
-/// The system's.
-pub fn lock_memory() -> io::Result<()> {
+/// The system's; then nothing is locked.
+pub fn lock_memory(needed: usize) -> io::Result<()> {
     // SAFETY: plain numbers.
-    check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) })
+    check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) })?;
+    if Mapping::reserve(needed).is_err() {
+        // SAFETY: no arguments.
+        check(unsafe { libc::munlockall() })?;
+        return Err(io::Error::other("the limit of locked memory is too low"));
+    }
+    Ok(())
 }
 
 /// Bytes of memory of this machine; 0 when the system does not say.

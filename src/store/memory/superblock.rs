@@ -277,11 +277,11 @@ impl Arena {
         }
     }
 
-    /// Notes a flush of everything up to `sequence`; `fired` when it is the one that was to come, which is thereby gone. One at a time.
-    pub fn note_flush(&self, sequence: u64, second: u32, fired: bool) {
+    /// Notes a flush of everything up to `sequence`. One that was to come is thereby gone. One at a time.
+    pub fn note_flush(&self, sequence: u64, second: u32) {
         let word = self.word64(FLUSH_AT);
         let before = word.load(Ordering::Relaxed);
-        let generation = (before + u64::from(fired)) & 0xffff;
+        let generation = (before + 1) & 0xffff;
         if super::alive() {
             word.store(sequence.max(before >> 16) << 16 | generation, Ordering::Release);
             self.word64(FLUSHED_AT).store(u64::from(second), Ordering::Release);
