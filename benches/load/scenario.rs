@@ -40,6 +40,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "get-16", connections: MANY, unit: OP, script: |w| w.gets(16, Script::get) },
     Scenario { name: "get-64", connections: MANY, unit: OP, script: |w| w.gets(64, Script::get) },
     Scenario { name: "mg-16", connections: MANY, unit: OP, script: |w| w.gets(16, Script::meta_get) },
+    Scenario { name: "binary-getq-16", connections: MANY, unit: OP, script: |w| w.quiet_gets(16) },
     Scenario { name: "miss-16", connections: MANY, unit: OP, script: |w| w.misses(16) },
     Scenario { name: "miss-64", connections: MANY, unit: OP, script: |w| w.misses(64) },
     Scenario { name: "multiget-100", connections: MANY, unit: KEY, script: |w| w.multigets(100) },
@@ -91,6 +92,20 @@ impl World {
 
     fn misses(&self, depth: usize) -> Script {
         self.drawn(depth, |script, random| script.miss(&key(ABSENT, random.below(self.sessions))))
+    }
+
+    /// As binary clients read many keys: quiet gets, and a noop whose answer says that all have come.
+    fn quiet_gets(&self, keys: usize) -> Script {
+        let mut script = Script::new();
+        let mut random = Random::new(SEED);
+        for _ in 0..self.draws / keys {
+            for _ in 0..keys {
+                script.binary(0x09, &key(SESSION, self.zipf.draw(&mut random)), 4 + SESSION_LEN);
+            }
+            script.binary(0x0a, b"", 0);
+            script.end_burst();
+        }
+        script
     }
 
     fn incrs(&self, depth: usize) -> Script {
@@ -207,6 +222,16 @@ impl Script {
         self.request(|out| put(out, &[b"incr ", key, b" 1\r\n"]));
         let (digits, skip) = COUNTER_START;
         self.reply(&[digits], skip, b"\r\n");
+    }
+
+    /// A frame without extras or value, answered by a body of so many bytes. What is checked is the header up to the CAS.
+    fn binary(&mut self, opcode: u8, key: &[u8], body: usize) {
+        let key_len = (key.len() as u16).to_be_bytes();
+        let key_body = (key.len() as u32).to_be_bytes();
+        self.request(|out| put(out, &[&[0x80, opcode], &key_len, &[0; 4], &key_body, &[0; 12], key]));
+        let extras = if body > 0 { 4 } else { 0 };
+        let body_len = (body as u32).to_be_bytes();
+        self.reply(&[&[0x81, opcode, 0, 0, extras, 0, 0, 0], &body_len, &[0; 4]], 8 + body, b"");
     }
 
     fn value(&mut self, key: &[u8], len: usize, tail: &'static [u8]) {
