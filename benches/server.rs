@@ -41,6 +41,20 @@ impl Server {
     ///
     /// When it cannot be started or does not listen within some seconds.
     pub fn start(command: &[&OsStr], options: &[&str]) -> Result<Server, Failure> {
+        let server = Server::launch(command, options)?;
+        // Another bench may have taken the port since it was found free; its server must not be measured.
+        if server.stat("pid")? != u64::from(server.pid()) {
+            return Err(format!("another server listens on {}", server.address).into());
+        }
+        Ok(server)
+    }
+
+    /// The same for a server that cannot be asked in the clear.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub fn launch(command: &[&OsStr], options: &[&str]) -> Result<Server, Failure> {
         let port = free_port()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let shown = command.join(OsStr::new(" "));
@@ -59,12 +73,7 @@ impl Server {
                 return Err(format!("{} ended at once: {status}", shown.display()).into());
             }
             if TcpStream::connect(address).is_ok() {
-                let server = Server { child, address };
-                // Another bench may have taken the port since it was found free; its server must not be measured.
-                if server.stat("pid")? != u64::from(server.pid()) {
-                    return Err(format!("another server listens on {address}").into());
-                }
-                return Ok(server);
+                return Ok(Server { child, address });
             }
             if Instant::now() > deadline {
                 // From here on the drop kills it.

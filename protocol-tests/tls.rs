@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use support::random::Random;
 use support::server::{Server, memhold};
 use support::tls::{Authority, Files, TlsClient, TlsLink, ask, reads};
 use support::{Link, PATIENCE};
@@ -136,7 +137,7 @@ fn a_ticket_of_a_listener_without_certificates_opens_no_other() {
 fn listeners_differ_by_their_prefix() {
     let files = Files::new("prefixes");
     let [clear, strict, open] = std::array::from_fn(|_| support::server::free_port());
-    let list = format!("notls:127.0.0.1:{clear},mtls:127.0.0.1:{strict},btls:127.0.0.1:{open}");
+    let list = format!("notls:proto[ascii]:tag[plain]:127.0.0.1:{clear},mtls:127.0.0.1:{strict},btls:127.0.0.1:{open}");
     let server = files.start(&format!("ssl_verify_mode=2,{}", files.ca_option()), &["-l", &list]);
     let at = |port| std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
     let (anonymous, known) = (files.client(), files.client_signed_by(&files.clients));
@@ -364,11 +365,6 @@ fn unix_sockets_stay_in_the_clear() {
 
 // --- what rude clients cost ------------------------------------------------------------------------------------------
 
-/// Descriptors that a server has open.
-fn descriptors(server: &Server) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the server lives").count()
-}
-
 #[test]
 fn a_thousand_half_handshakes_cost_little_and_end_by_themselves() {
     const CROWD: usize = 1000;
@@ -376,7 +372,7 @@ fn a_thousand_half_handshakes_cost_little_and_end_by_themselves() {
     let server = files.start("", &["-c", "2000", "--debug-commands"]);
     let mut link = files.client().connect(server.address).unwrap();
     let before = server.resident();
-    let open = descriptors(&server);
+    let open = server.descriptors();
     let hello = files.client().hello();
     // Half of them stop in the middle of the hello, half after it.
     let crowd: Vec<TcpStream> = (0..CROWD)
@@ -406,5 +402,181 @@ fn a_thousand_half_handshakes_cost_little_and_end_by_themselves() {
     }
     assert_eq!(ask(&mut link, b"version\r\n", b"\r\n"), b"VERSION 1.6.45\r\n");
     assert_eq!(stat(&mut link, "ssl_handshake_errors"), CROWD as u64);
-    assert_eq!(descriptors(&server), open);
+    comes_back_to(&server, open);
+}
+
+/// Waits until the server has as few descriptors open as before: clients that have gone are noticed a little later.
+fn comes_back_to(server: &Server, open: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while server.descriptors() > open {
+        assert!(Instant::now() < deadline, "{} descriptors, {open} before", server.descriptors());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_hundred_thousand_random_strings_neither_stop_it_nor_stay_with_it() {
+    const THREADS: u64 = 4;
+    let files = Files::new("random");
+    let server = files.start("", &["-c", "500"]);
+    let client = files.client();
+    let hello = client.hello();
+    // What the process takes once and keeps.
+    for seed in 0..THREADS {
+        throw(&server, &client, &hello, seed, [50, 50, 50, 500]);
+    }
+    let (memory, open) = (server.resident(), server.descriptors());
+    std::thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let (server, client, hello) = (&server, &client, &hello);
+            scope.spawn(move || throw(server, client, hello, 100 + seed, [2500, 2000, 500, 20_000]));
+        }
+    });
+    let mut link = client.connect(server.address).unwrap();
+    assert_eq!(ask(&mut link, b"mn\r\n", b"\r\n"), b"MN\r\n");
+    drop(link);
+    comes_back_to(&server, open);
+    let after = (server.resident(), server.descriptors());
+    println!("100,000 strings: {memory} bytes and {open} descriptors before, {} and {} after", after.0, after.1);
+    assert!(after.0 <= memory + (8 << 20), "{memory} bytes before, {} after", after.0);
+}
+
+/// Throws random strings at the server: so many that are nothing at all, that are almost a handshake, that follow a handshake in
+/// the clear, and that are enciphered as they should be.
+fn throw(server: &Server, client: &TlsClient, hello: &[u8], seed: u64, counts: [usize; 4]) {
+    let mut random = Random::new(seed);
+    let noise = |most: usize, random: &mut Random| -> Vec<u8> {
+        (0..random.below(most) + 1).map(|_| random.next() as u8).collect()
+    };
+    for _ in 0..counts[0] {
+        let mut bytes = noise(600, &mut random);
+        if random.chance(50) {
+            // A header that promises a record.
+            let length = (random.below(20_000) as u16).to_be_bytes();
+            bytes.splice(0..0, [*random.pick(&[&22_u8, &23, &20, &21]), 3, 3, length[0], length[1]]);
+        }
+        end_with(server, &bytes);
+    }
+    for _ in 0..counts[1] {
+        let mut bytes = hello.to_vec();
+        for _ in 0..random.below(8) {
+            let at = random.below(bytes.len());
+            bytes[at] = random.next() as u8;
+        }
+        let cut = if random.chance(30) { random.below(bytes.len()) } else { bytes.len() };
+        bytes.truncate(cut);
+        bytes.extend(noise(300, &mut random));
+        end_with(server, &bytes);
+    }
+    for _ in 0..counts[2] {
+        let mut link = client.connect(server.address).expect("it is served");
+        let mut bytes = noise(2000, &mut random);
+        if random.chance(70) {
+            bytes.splice(0..0, [*random.pick(&[&23_u8, &22, &21]), 3, 3, 0, 40]);
+        }
+        let _ = link.sock.write_all(&bytes);
+        let _ = link.sock.shutdown(std::net::Shutdown::Write);
+        let _ = link.sock.read_to_end(&mut Vec::new());
+    }
+    let starts: [&[u8]; 8] = [b"", b"get ", b"set k 0 0 ", b"mg k ", b"ms k ", b"\x80", b"ma n ", b"gat 9 "];
+    let mut link = None;
+    for _ in 0..counts[3] {
+        let mut bytes = random.pick(&starts).to_vec();
+        bytes.extend(noise(120, &mut random));
+        bytes.extend_from_slice(if random.chance(80) { b"\r\n" } else { b"" });
+        let mut open: TlsLink = link.take().unwrap_or_else(|| client.connect(server.address).expect("it is served"));
+        // Answers are not waited for, but what has come is read, or the server would stop to read.
+        let sent = open.write_all(&bytes).is_ok();
+        let _ = open.sock.set_nonblocking(true);
+        let ended = loop {
+            match open.read(&mut [0; 4096]) {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(error) => break error.kind() != std::io::ErrorKind::WouldBlock,
+            }
+        };
+        let _ = open.sock.set_nonblocking(false);
+        if sent && !ended && !random.chance(3) {
+            link = Some(open);
+        }
+    }
+}
+
+/// Sends `bytes` on a connection of their own, ends it, and waits until the server has ended it too.
+fn end_with(server: &Server, bytes: &[u8]) {
+    let mut stream = TcpStream::connect(server.address).expect("it is served");
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    stream.set_read_timeout(Some(PATIENCE * 4)).expect("it is not zero");
+    let ended = stream.read_to_end(&mut Vec::new());
+    assert!(
+        !matches!(ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+        "a client hangs: {bytes:?}"
+    );
+}
+
+#[test]
+fn clients_that_do_not_read_cost_no_more_than_in_the_clear() {
+    const CROWD: usize = 300;
+    let files = Files::new("unread");
+    let server = files.start("", &["-c", "1000", "-L", "-m", "64"]);
+    let client = files.client();
+    let mut bystander = client.connect(server.address).unwrap();
+    let value = vec![b'v'; 500_000];
+    bystander.write_all(b"set large 0 0 500000\r\n").unwrap();
+    bystander.write_all(&value).unwrap();
+    assert_eq!(ask(&mut bystander, b"\r\n", b"\r\n"), b"STORED\r\n");
+    bystander.write_all(b"set small 0 0 1000\r\n").unwrap();
+    bystander.write_all(&value[..1000]).unwrap();
+    assert_eq!(ask(&mut bystander, b"\r\n", b"\r\n"), b"STORED\r\n");
+    let before = server.resident();
+    let mut peak = 0;
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        let mut link = client.connect(server.address).unwrap();
+        let request: &[u8] = if number % 2 == 0 { b"get large\r\n" } else { b"get small\r\n" };
+        link.write_all(&request.repeat(2000)).unwrap();
+        crowd.push(link);
+        if number % 10 == 0 {
+            peak = peak.max(server.resident().saturating_sub(before));
+            assert_eq!(ask(&mut bystander, b"mn\r\n", b"\r\n"), b"MN\r\n");
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < deadline {
+        assert_eq!(ask(&mut bystander, b"mn\r\n", b"\r\n"), b"MN\r\n");
+        peak = peak.max(server.resident().saturating_sub(before));
+    }
+    println!("{CROWD} clients that do not read: {peak} bytes at most");
+    assert!(peak <= 64 << 20, "{peak} bytes");
+    drop(crowd);
+    let deadline = Instant::now() + PATIENCE;
+    while server.resident() > before + (8 << 20) {
+        assert!(Instant::now() < deadline, "{} bytes stay", server.resident() - before);
+        assert_eq!(ask(&mut bystander, b"mn\r\n", b"\r\n"), b"MN\r\n");
+    }
+}
+
+#[test]
+fn what_a_tls_connection_costs_while_it_is_idle_is_bounded() {
+    const CROWD: usize = 1000;
+    let files = Files::new("idle");
+    let server = files.start("", &["-c", "2000"]);
+    let client = files.client();
+    let connect = |count: usize| -> Vec<TlsLink> {
+        (0..count)
+            .map(|_| {
+                let mut link = client.connect(server.address).unwrap();
+                ask(&mut link, b"mn\r\n", b"\r\n");
+                link
+            })
+            .collect()
+    };
+    drop(connect(50));
+    let before = server.resident();
+    let crowd = connect(CROWD);
+    let each = server.resident().saturating_sub(before) / CROWD as u64;
+    println!("an idle TLS connection: {each} bytes");
+    assert!(each <= 4096, "{each} bytes");
+    drop(crowd);
 }

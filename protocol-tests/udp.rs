@@ -6,8 +6,9 @@ mod support;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::PATIENCE;
+use support::random::Random;
 use support::server::{Server, free_port, memhold};
 use support::tls::Files;
 
@@ -166,6 +167,40 @@ fn dumps_and_watchers_are_refused_and_the_socket_lives() {
     udp.expect_silence();
 }
 
+/// A binary request: opcode and key, no extras and no value.
+fn frame(opcode: u8, key: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(key.len()).expect("keys are short");
+    let mut frame = vec![0x80, opcode, 0, length, 0, 0, 0, 0, 0, 0, 0, length];
+    frame.extend([0; 12]);
+    frame.extend(key);
+    frame
+}
+
+#[test]
+fn each_datagram_chooses_its_protocol() {
+    let udp = Udp::start(&["-t", "1"]);
+    udp.ask(1, b"set a 0 0 1\r\n1\r\n");
+    // Get, and a quiet get of a key that is missing.
+    udp.send(2, &[frame(0x09, b"missing"), frame(0x00, b"a")].concat());
+    let answer = udp.series(2);
+    assert_eq!((&answer[..2], &answer[24..]), (&[0x81, 0x00][..], &b"\0\0\0\x001"[..]));
+    assert_eq!(udp.ask(3, b"get a\r\n"), "VALUE a 0 1\r\n1\r\nEND\r\n");
+    // Version, twice: an answer each.
+    udp.send(4, &frame(0x0b, b"").repeat(2));
+    for _ in 0..2 {
+        assert!(udp.series(4).ends_with(b"1.6.45"));
+    }
+}
+
+#[test]
+fn a_binary_answer_beyond_the_bound_is_left_out() {
+    let udp = Udp::start(&["-t", "1", "-o", "udp_answer_max=200"]);
+    udp.ask(1, format!("set large 0 0 1010\r\n{}\r\n", "x".repeat(1010)).as_bytes());
+    udp.send(2, &frame(0x00, b"large"));
+    udp.send(3, &frame(0x10, b""));
+    udp.expect_silence();
+}
+
 #[test]
 fn an_answer_beyond_the_bound_is_replaced_by_a_line() {
     let udp = Udp::start(&["-t", "1", "-o", "udp_answer_max=1k"]);
@@ -229,11 +264,11 @@ fn beyond_loopback_the_bound_must_be_given_or_waived() {
             .env("MEMCACHED_PORT_FILENAME", &file)
             .spawn()
             .expect("the binary runs");
-        let deadline = std::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         let ports = loop {
             match std::fs::read_to_string(&file) {
                 Ok(text) => break text,
-                Err(_) => assert!(std::time::Instant::now() < deadline, "{list} {option} starts"),
+                Err(_) => assert!(Instant::now() < deadline, "{list} {option} starts"),
             }
             std::thread::sleep(Duration::from_millis(10));
         };
@@ -253,11 +288,11 @@ fn udp_alone_names_the_port_of_tcp_too() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary runs");
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     let mut link = loop {
         match support::Link::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
             Ok(link) => break link,
-            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
         std::thread::sleep(Duration::from_millis(10));
     };
@@ -296,4 +331,62 @@ fn datagrams_are_never_enciphered() {
     let udp = Udp::of(files.start("", &["-U", &port.to_string()]), port);
     assert_eq!(udp.ask(1, b"version\r\n"), "VERSION 1.6.45\r\n");
     assert!(files.client().is_served(udp.server.address));
+}
+
+#[test]
+fn a_hundred_thousand_random_datagrams_neither_stop_it_nor_stay_with_it() {
+    let udp = Udp::start(&["-t", "1"]);
+    udp.socket.set_read_timeout(Some(Duration::from_millis(100))).expect("it is not zero");
+    let mut random = Random::new(21);
+    let mut buffer = vec![0; 65536];
+    let mut throw = |count: usize, id: u16| {
+        for number in 0..count {
+            let datagram = random_datagram(&mut random);
+            udp.send_raw(&datagram);
+            // The queue of a socket is short: from time to time all has to be answered.
+            if number % 50 == 0 {
+                let deadline = Instant::now() + PATIENCE;
+                let mut asked = false;
+                loop {
+                    match if asked { udp.socket.recv(&mut buffer) } else { Ok(0) } {
+                        Ok(length)
+                            if length > 8 && buffer[..2] == id.to_be_bytes() && &buffer[8..length] == b"MN\r\n" =>
+                        {
+                            break;
+                        }
+                        Ok(length) if length > 0 => {}
+                        // Not asked yet, or lost among the other answers.
+                        _ => udp.send(id, b"mn\r\n"),
+                    }
+                    asked = true;
+                    assert!(Instant::now() < deadline, "the server answers");
+                }
+            }
+        }
+    };
+    throw(2000, 0xfefe);
+    let (memory, open) = (udp.server.resident(), udp.server.descriptors());
+    throw(100_000, 0xfdfd);
+    let after = (udp.server.resident(), udp.server.descriptors());
+    println!("100,000 datagrams: {memory} bytes and {open} descriptors before, {} and {} after", after.0, after.1);
+    assert_eq!(after.1, open);
+    assert!(after.0 <= memory + (8 << 20), "{memory} bytes before, {} after", after.0);
+    assert_eq!(udp.server.connect().ask(b"mn\r\n", b"\r\n"), b"MN\r\n");
+}
+
+/// Noise, noise behind a right header, or a command with noise behind it; its id is never one that the test waits for.
+fn random_datagram(random: &mut Random) -> Vec<u8> {
+    let starts: [&[u8]; 9] =
+        [b"", b"get ", b"set k 0 0 5\r\n", b"mg k v ", b"ms k 9 ", b"\x80\0", b"ma n ", b"stats ", b"gets k k k "];
+    let mut datagram = if random.chance(80) {
+        [&[1, random.next() as u8, 0, 0, 0, 1, 0, 0][..], random.pick(&starts)].concat()
+    } else {
+        vec![1]
+    };
+    let most = if random.chance(1) { 30_000 } else { 100 };
+    datagram.extend((0..random.below(most)).map(|_| random.next() as u8));
+    if random.chance(70) {
+        datagram.extend_from_slice(b"\r\n");
+    }
+    datagram
 }

@@ -302,6 +302,31 @@ def debians_file_of_memcached_is_read_as_it_is():
     systemctl("restart", "memhold")
 
 
+def fedoras_unit_runs_it_unchanged():
+    unit, sysconfig = Path("/run/systemd/system/fedora.service"), Path("/run/sysconfig-memcached")
+    sysconfig.write_text('PORT="11214"\nUSER="memcache"\nMAXCONN="1024"\nCACHESIZE="64"\nOPTIONS="-l 127.0.0.1,::1"\n')
+    unit.write_text(
+        # Of upstream's scripts/memcached.service, with its hardening.
+        f"[Service]\nEnvironmentFile={sysconfig}\n"
+        "ExecStart=/usr/bin/memcached -p ${PORT} -u ${USER} -m ${CACHESIZE} -c ${MAXCONN} $OPTIONS\n"
+        "PrivateTmp=true\nProtectSystem=full\nNoNewPrivileges=true\nPrivateDevices=true\n"
+        "CapabilityBoundingSet=CAP_SETGID CAP_SETUID CAP_SYS_RESOURCE\n"
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\nMemoryDenyWriteExecute=true\n"
+        "ProtectKernelModules=true\nProtectKernelTunables=true\nProtectControlGroups=true\n"
+        "RestrictRealtime=true\nRestrictNamespaces=true\n"
+    )
+    systemctl("daemon-reload")
+    systemctl("start", "fedora")
+    assert eventually(ask, b"version", ("127.0.0.1", 11214)) == OURS
+    one = pid("fedora")
+    assert run("ps", "-o", "user=,comm=", "-p", str(one)).split() == ["memcache", "memcached"]
+    assert int(process("Seccomp_filters", one)) >= 2
+    systemctl("stop", "fedora")
+    unit.unlink()
+    sysconfig.unlink()
+    systemctl("daemon-reload")
+
+
 def a_mistake_in_the_file_is_told_by_its_line():
     text = CONFIG.read_text() + "-c none\n"
     number = text.count("\n")
@@ -386,6 +411,7 @@ SCENES = [
     killed_it_is_started_again,
     hanging_it_is_started_again,
     debians_file_of_memcached_is_read_as_it_is,
+    fedoras_unit_runs_it_unchanged,
     a_mistake_in_the_file_is_told_by_its_line,
     systemd_may_listen_for_it,
     instances_have_a_port_or_a_file,

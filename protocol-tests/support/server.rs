@@ -128,6 +128,11 @@ impl Server {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Descriptors that it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the server lives").count()
+    }
+
     /// Resident bytes of the process.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();

@@ -37,6 +37,7 @@ pub(super) fn admin(cx: &Context<'_>, admin: &Admin<'_>, reply: impl FnOnce(Repl
         },
         Admin::DebugTime(word) => reply(debug_time(cx, word)),
         Admin::DebugItem(words) => reply(debug_item(cx, words)),
+        Admin::DebugCrash(word) => reply(debug_crash(cx, word)),
     }
     After::Next
 }
@@ -109,4 +110,18 @@ fn debug_item(cx: &Context<'_>, line: &[u8]) -> Reply<'static> {
     let key = words.at(1);
     let found = cx.store.lookup(key, cx.store.hash(key), cx.now, |found| matches!(found, Lookup::Found(_)));
     if found { Reply::Ok } else { Reply::Error(Error::Line("MISS")) }
+}
+
+/// `debugcrash panic|fault`: ends the process as a defect would, so that what outlives it can be tested.
+fn debug_crash(cx: &Context<'_>, line: &[u8]) -> Reply<'static> {
+    match Words::of(line).at(0) {
+        b"panic" => panic!("debugcrash panic"),
+        b"fault" => {
+            if let Some(fault) = cx.server.fault.get() {
+                fault();
+            }
+            Reply::Ok
+        }
+        _ => Reply::Error(Error::Unknown),
+    }
 }

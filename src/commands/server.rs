@@ -67,6 +67,8 @@ pub struct Server {
     pub conns: OnceLock<Box<dyn ConnTable>>,
     /// CPU time of the process in user code and in the kernel; set by whoever may call the system.
     pub cpu_time: OnceLock<fn() -> (Duration, Duration)>,
+    /// Touches memory that is none, for `debugcrash`; set by whoever may call the system.
+    pub fault: OnceLock<fn()>,
     /// Reads certificates and keys again (`refresh_certs`); set when TLS is on. Fails with the line that says why.
     pub refresh_certs: OnceLock<RefreshCerts>,
     /// `lru_crawler crawl` asked for a sweep that has not been done yet; the background thread clears it.
@@ -108,6 +110,7 @@ impl Server {
             baseline: Mutex::new(Baseline::default()),
             conns: OnceLock::new(),
             cpu_time: OnceLock::new(),
+            fault: OnceLock::new(),
             refresh_certs: OnceLock::new(),
             crawl_wanted: AtomicBool::new(false),
         }

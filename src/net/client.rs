@@ -339,7 +339,10 @@ impl Client {
             let fresh = if tight { &mut fresh[..READ_TIGHT_TLS_BYTES] } else { fresh };
             let handshaking = stream.is_handshaking();
             match stream.read(fresh, tls, &cx.server.process) {
-                Ok(TlsRead { ended: true, .. }) => return Received::Ended,
+                Ok(TlsRead { ended: true, .. }) => {
+                    self.reason = CloseReason::Normal;
+                    return Received::Ended;
+                }
                 Ok(TlsRead { plain, drained, .. }) => {
                     if handshaking && !stream.is_handshaking() {
                         self.pulse.progress(cx.now);

@@ -27,7 +27,7 @@ use super::stream::again_if_interrupted;
 use crate::commands::Context;
 use crate::commands::server::Server;
 use crate::conn::{Conn, Next, Output};
-use crate::settings::{Settings, UdpAnswerMax};
+use crate::settings::{BindingProtocol, Settings, UdpAnswerMax};
 use crate::stats::Counter;
 use crate::sync::Arc;
 
@@ -119,6 +119,7 @@ fn bind(address: SocketAddr, mark: u32) -> io::Result<Socket> {
 pub(super) struct Port {
     socket: UdpSocket,
     key: usize,
+    protocol: BindingProtocol,
     /// Most bytes of all answers to one datagram, headers included.
     answer_max: usize,
     pulse: Arc<Pulse>,
@@ -143,7 +144,8 @@ impl Port {
         let key = FIRST_KEY + number;
         registry.register(&mut socket, Token(key), Interest::READABLE)?;
         let pulse = Arc::new(Pulse::new(server.clock.now(), State::Read));
-        Ok(Port { socket, key, answer_max: answer_max(&server.settings), pulse })
+        let protocol = listener.protocol();
+        Ok(Port { socket, key, protocol, answer_max: answer_max(&server.settings), pulse })
     }
 
     pub(super) fn key(&self) -> usize {
@@ -191,7 +193,7 @@ impl Port {
         output: &mut Output,
         cx: &mut Context<'_>,
     ) -> Option<bool> {
-        let mut conn = Conn::new();
+        let mut conn = Conn::speaking(self.protocol);
         let mut left = self.answer_max;
         let mut at = 0;
         loop {

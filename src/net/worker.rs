@@ -37,6 +37,10 @@ const EVENTS: usize = 512;
 /// How long clients wait for memory before it is looked for again.
 const STARVED_RETRY_MICROS: u64 = 10_000;
 
+/// TLS handshakes that go on in one round: each takes the processor for a third of a millisecond, and a thousand clients that connect at
+/// once must not keep the others waiting for all of theirs.
+const HANDSHAKES_PER_ROUND: usize = 8;
+
 /// Seconds without progress after which a dump that its client does not take ends, and the connection with it (section 13.1).
 const DUMP_SECONDS: u32 = 30;
 
@@ -62,6 +66,8 @@ pub(super) struct Worker {
     queue: VecDeque<Ready>,
     buffers: Buffers,
     udp: Vec<Port>,
+    /// TLS handshakes gone on with in this round.
+    handshakes: usize,
     /// Clients that may not run because clients hold as much memory as they may.
     starved: Vec<usize>,
     /// When they were last looked at, by the running clock.
@@ -118,6 +124,7 @@ impl Worker {
             queue: VecDeque::new(),
             buffers: Buffers::new(),
             udp: Vec::new(),
+            handshakes: 0,
             starved: Vec::new(),
             fed_micros: 0,
             watchers: Vec::new(),
@@ -148,6 +155,7 @@ impl Worker {
             let timeout = self.timeout(now);
             look(&mut self.poll, &mut self.events, &mut self.queue, timeout);
             now = self.shared.server.clock.now();
+            self.handshakes = 0;
             for _ in 0..self.queue.len() {
                 let Some(ready) = self.queue.pop_front() else { break };
                 self.serve(ready, now);
@@ -183,7 +191,7 @@ impl Worker {
         if !self.meet(ready.key) {
             return;
         }
-        let Worker { poll, events, queue, clients, buffers, shared, store, stats, .. } = self;
+        let Worker { poll, events, queue, clients, buffers, shared, store, stats, handshakes, .. } = self;
         let Some(client) = clients.get_mut(ready.key).and_then(Option::as_mut) else { return };
         client.notice(ready.readable, ready.read_closed);
         if client.queued && !ready.again {
@@ -191,6 +199,13 @@ impl Worker {
             return;
         }
         client.queued = false;
+        if client.is_handshaking() {
+            if *handshakes == HANDSHAKES_PER_ROUND {
+                client.queued = true;
+                return queue.push_back(Ready::again(ready.key));
+            }
+            *handshakes += 1;
+        }
         let mut alone = || {
             if queue.is_empty() {
                 look(poll, events, queue, Some(Duration::ZERO));

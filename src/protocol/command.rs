@@ -158,7 +158,7 @@ pub struct Refused {
 /// What the server's options change about parsing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ParseOptions {
-    /// `debugtime` and `debugitem` exist (section 16.6).
+    /// `debugtime`, `debugitem` and `debugcrash` exist (section 16.6).
     pub debug_commands: bool,
 }
 

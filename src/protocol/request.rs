@@ -285,4 +285,6 @@ pub enum Admin<'a> {
     DebugTime(&'a [u8]),
     /// `debugitem <word> <key>`, only with the debug switch.
     DebugItem(&'a [u8]),
+    /// `debugcrash panic|fault`, memhold's own, only with the debug switch.
+    DebugCrash(&'a [u8]),
 }

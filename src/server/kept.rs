@@ -197,7 +197,10 @@ fn lock_file(path: &Path) -> Result<File, String> {
 }
 
 /// Identity of the running kernel.
-fn boot_id() -> Result<BootId, String> {
+///
+/// # Errors
+/// When the system does not tell it.
+pub fn boot_id() -> Result<BootId, String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|error| format!("boot id: {error}"))?;
     parse_boot_id(&text).ok_or_else(|| "the system has no boot id".to_owned())
 }

@@ -103,6 +103,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     store.tell(Arc::clone(&server.logger));
     // Set here and only here; the commands may not call the system themselves.
     let _ = server.cpu_time.set(resources::cpu_time);
+    let _ = server.fault.set(sys::memory::fault);
     server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.for_thread(), Arc::clone(&server)).map_err(threads)?;

@@ -23,6 +23,8 @@ use std::thread;
 
 /// Items whose places in the index are on their way from memory at a time.
 const BATCH: usize = 32;
+/// Chunks whose headers are on their way.
+const AHEAD: usize = 16;
 /// Pages that a thread takes at a time.
 const PAGES_AT_A_TIME: u32 = 4;
 /// Threads beyond which memory is the limit.
@@ -176,7 +178,9 @@ impl Inner {
         let mut scanned = ScannedPage { page, class, requested: 0, free_head: 0, free };
         let mut batch: ArrayVec<(Ref, Spot), BATCH> = ArrayVec::new();
         for number in 0..geometry.carved {
-            let chunk = Chunk::at(&self.arena, self.arena.page_offset(page) + number as usize * size);
+            let offset = self.arena.page_offset(page) + number as usize * size;
+            self.arena.prefetch_header(offset + AHEAD * size);
+            let chunk = Chunk::at(&self.arena, offset);
             let Some(layout) = sound(chunk, size) else {
                 chunk.set_state(State::of(Kind::Free));
                 chunk.time().store(scanned.free_head, Ordering::Relaxed);

@@ -20,6 +20,18 @@ pub fn give_freed_memory_back() {
     }
 }
 
+/// Touches memory that may not be touched: the kernel ends the process with SIGSEGV. For tests of what outlives it.
+pub fn fault() {
+    // SAFETY: the page is nobody else's; reading it is what the kernel is to forbid. Should there be none, nothing happens.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let page = libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_NONE, flags, -1, 0);
+        if page != libc::MAP_FAILED {
+            page.cast::<u8>().read_volatile();
+        }
+    }
+}
+
 /// Bytes of a huge page, and what ranges are aligned to.
 pub const HUGE_PAGE: usize = 2 << 20;
 

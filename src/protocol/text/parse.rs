@@ -41,6 +41,7 @@ pub(in crate::protocol) const COMMANDS: &[Row] = &[
     Row::new("refresh_certs", |line, _| admin(line, Admin::RefreshCerts)),
     Row::debug("debugtime", |line, _| admin(line, Admin::DebugTime(line.words().span()))),
     Row::debug("debugitem", |line, _| admin(line, Admin::DebugItem(line.words().span()))),
+    Row::debug("debugcrash", |line, _| admin(line, Admin::DebugCrash(line.words().span()))),
 ];
 
 /// The length of the value that a storage line announces, classic or meta: s32, 0..=2^31-3 (section 3.1).

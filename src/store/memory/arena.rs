@@ -481,6 +481,13 @@ impl Arena {
         prefetch_line(line.wrapping_add(128));
     }
 
+    /// Starts loading the header at an offset, which may lie beyond the end, and the key behind it.
+    pub(in crate::store) fn prefetch_header(&self, offset: usize) {
+        let line = self.mapping.base().as_ptr().wrapping_add(offset);
+        prefetch_line(line);
+        prefetch_line(line.wrapping_add(48));
+    }
+
     /// Whether a chunk of the pages may begin at `offset`: something read from an arena of which nothing is known yet.
     #[must_use]
     pub fn is_inside(&self, name: Ref) -> bool {

@@ -127,7 +127,9 @@ impl Store {
         let source = Inner::with_arena(config, source_classes, source).map_err(Trouble::System)?;
         let scanned = source.scan(threads);
         let store = Store::over(Inner::with_arena(config, classes, arena).map_err(Trouble::System)?);
-        MoveIn { source: &source, store: &store, now, scratch: Vec::new() }.everything();
+        let mut moving = MoveIn { source: &source, store: &store, now, dead: 0, scratch: Vec::new() };
+        moving.everything();
+        let dead = moving.dead;
         let inner = store.inner();
         let flushes = source.arena.flushes();
         inner.arena.note_flush(flushes.sequence, flushes.at);
@@ -141,7 +143,7 @@ impl Store {
         store.reset_counts();
         let before = if closed { known } else { scanned.items + scanned.unsound };
         let birth = u32::try_from(superblock.birth).unwrap_or(new.second);
-        let lost_items = before.saturating_sub(items);
+        let lost_items = before.saturating_sub(items + dead);
         Ok((store, Recovery { made: false, closed, items, damaged_pages, lost_items, birth }))
     }
 
@@ -246,6 +248,8 @@ struct MoveIn<'a> {
     source: &'a Inner,
     store: &'a Store,
     now: Now,
+    /// Items that had expired or been flushed.
+    dead: u64,
     scratch: Vec<u8>,
 }
 
@@ -273,6 +277,7 @@ impl MoveIn<'_> {
         let (inner, store) = (self.source, self.store);
         let state = chunk.state();
         if inner.is_over(chunk, state, self.now) {
+            self.dead += 1;
             return;
         }
         // Nobody else has the arena.
