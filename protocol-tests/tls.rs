@@ -516,6 +516,31 @@ fn end_with(server: &Server, bytes: &[u8]) {
 }
 
 #[test]
+fn a_storm_of_handshakes_does_not_keep_others_waiting() {
+    const CROWD: usize = 1000;
+    let files = Files::new("storm");
+    let clear = support::server::free_port();
+    let list = format!("notls:127.0.0.1:{clear}");
+    let server = files.start("", &["-c", "2000", "-t", "1", "-l", &list]);
+    let hello = files.client().hello();
+    let mut bystander = Link::open(std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, clear))).unwrap();
+    let crowd: Vec<TcpStream> = (0..CROWD).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    let mut longest = Duration::ZERO;
+    for mut stream in &crowd {
+        stream.write_all(&hello).unwrap();
+    }
+    let storm = Instant::now();
+    while storm.elapsed() < Duration::from_millis(500) {
+        let asked = Instant::now();
+        assert_eq!(bystander.ask(b"mn\r\n", b"\r\n"), b"MN\r\n");
+        longest = longest.max(asked.elapsed());
+    }
+    println!("beside {CROWD} handshakes at once nobody waited longer than {longest:?}");
+    // A crowded machine may take its time; what is measured is above.
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+}
+
+#[test]
 fn clients_that_do_not_read_cost_no_more_than_in_the_clear() {
     const CROWD: usize = 300;
     let files = Files::new("unread");
