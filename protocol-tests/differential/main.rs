@@ -141,8 +141,9 @@ struct Run {
 
 impl Run {
     fn new(ours: &Path, theirs: &Path, seed: u64) -> Run {
-        // Without the background threads memcached never holds an item while we increment it, which would change the padding.
-        let quiet = ["-o", "no_lru_maintainer,no_lru_crawler", "-m", "512"];
+        // Without the background threads, and with one worker for both connections, memcached never holds an item while we
+        // increment it, which would change the padding.
+        let quiet = ["-o", "no_lru_maintainer,no_lru_crawler", "-m", "512", "-t", "1"];
         let ours = Side::start(ours, if ours == theirs { &quiet } else { &["-m", "512", "-f", "1.25"] });
         let theirs = Side::start(theirs, &quiet);
         println!("differential: {} beside {}", ours.version, theirs.version);
