@@ -28,6 +28,8 @@ const REFUSED_FLAGS: &[Refusal] = &[
     (&["-n", "abc"], 1, "Chunk size must be greater than 0"),
     (&["-D", ""], 1, "No delimiter specified"),
     (&["-t", "0"], 1, "Number of threads must be greater than 0"),
+    (&["-N", "0"], 1, "Maximum number of NAPI IDs must be greater than 0"),
+    (&["-N", "5"], 64, "Number of napi_ids(5) cannot be greater than number of threads(4)"),
     (&["-R", "0"], 1, "Number of requests per event must be greater than 0"),
     (&["-B", "morse"], 64, "Invalid value for binding protocol: morse"),
     (&["-I", "1000"], 64, "Item max size cannot be less than 1024 bytes."),
