@@ -23,6 +23,11 @@ type Refusal = (&'static [&'static str], i32, &'static str);
 const REFUSED_FLAGS: &[Refusal] = &[
     (&["-p", "70000"], 64, "ERROR: Invalid port number 70000."),
     (&["-c", "0"], 1, "Maximum connections must be greater than 0"),
+    (
+        &["-c", "2147483647"],
+        71,
+        "failed to set rlimit for open files. Try starting as root or requesting smaller maxconns value.",
+    ),
     (&["-f", "1.0"], 1, "Factor must be greater than 1"),
     (&["-n", "0"], 1, "Chunk size must be greater than 0"),
     (&["-n", "abc"], 1, "Chunk size must be greater than 0"),
