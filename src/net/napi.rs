@@ -1,8 +1,8 @@
 //! `-N`: clients whose bytes come by one receive queue of the network card go to one worker, so that the processor that takes
 //! the interrupts also runs the requests.
 //!
-//! The first queues seen are given to the first workers. A client of a further queue, or of none (loopback), goes where any other goes; both
-//! are counted, as memcached counts them.
+//! The first queues seen are given to the first workers. A client of a further queue, or of none (loopback), goes where any other
+//! goes; both are counted, as memcached counts them.
 
 /// Which queue belongs to which worker: worker 0 has the first.
 #[derive(Debug)]

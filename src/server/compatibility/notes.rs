@@ -19,8 +19,8 @@ pub(super) const HEAD: &str = "\
 
 Generated from the tables by `MEMHOLD_UPDATE_DOCS=1 cargo test --test tidy`; a test fails when a name of memcached's is missing here.
 *Same* means: byte for byte what memcached does, proven by the conversations in `protocol-tests/transcripts`, which a real memcached has
-confirmed, or by a test of the option parser. What memcached's own documentation calls a defect (lost replies, flushed items that
-come back, crashes) is not reproduced.
+confirmed, or by a test of the option parser. memcached's own errors (lost replies, flushed items that come
+back, crashes) are not reproduced.
 ";
 
 pub(super) const COMMANDS_HEAD: &str = "\
