@@ -23,45 +23,45 @@ pub struct Plain {
 /// session server does all day. `reply` is called when it was found, under the item's lock.
 #[inline(always)]
 pub fn plain(cx: &Context<'_>, key: &[u8], spot: &Spot, reply: impl FnOnce(Plain, Value<'_>)) -> Seen {
-    cx.store.lookup_at(key, spot, cx.now, |found| match found {
-        Lookup::Found(entry) if !entry.may_be_read() => Seen::Busy,
-        Lookup::Found(mut entry) => {
-            tell_found(cx, &entry);
-            cx.stats.count_class(ClassCounter::GetHits, entry.class());
-            entry.bump(cx.now);
-            reply(Plain { size: entry.value_len(), flags: entry.flags(), cas: entry.cas() }, entry.value());
-            Seen::Yes
+    let seen = cx.store.read_at(key, spot, cx.now, |entry| {
+        if !entry.may_be_read() {
+            return Seen::Busy;
         }
-        Lookup::Absent(absence) => {
-            count_absence(cx, key, absence);
-            cx.stats.count(Counter::GetMisses);
-            Seen::No
-        }
+        tell_found(cx, entry);
+        cx.stats.count_class(ClassCounter::GetHits, entry.class());
+        entry.bump(cx.now);
+        reply(Plain { size: entry.value_len(), flags: entry.flags(), cas: entry.cas() }, entry.value());
+        Seen::Yes
+    });
+    seen.unwrap_or_else(|absence| {
+        count_absence(cx, key, absence);
+        cx.stats.count(Counter::GetMisses);
+        Seen::No
     })
 }
 
 /// `get`, `gets`, `gat`, `gats`, `mg`: one key. [`After::Later`] when its value is large and may not be read now.
-pub fn get<F>(cx: &Context<'_>, get: &Get<'_>, hash: KeyHash, reply: F) -> After
+pub fn get<F>(cx: &Context<'_>, get: &Get<'_>, spot: &Spot, reply: F) -> After
 where
     F: FnOnce(Reply<'_>, Option<Value<'_>>),
 {
     let mut reply = Some(reply);
     // Goes round again only when `N` found nothing and then, about to create the item, found it after all.
     loop {
-        let found = cx.store.lookup(get.key.bytes(), hash, cx.now, |found| match found {
-            Lookup::Found(entry) if get.value && !entry.may_be_read() => Seen::Busy,
-            Lookup::Found(mut entry) => {
-                tell_found(cx, &entry);
-                if let Some(reply) = reply.take() {
-                    let (hit, value) = read(cx, get, &mut entry);
-                    reply(Reply::Hit(hit), value);
-                }
-                Seen::Yes
+        let found = cx.store.read_at(get.key.bytes(), spot, cx.now, |entry| {
+            if get.value && !entry.may_be_read() {
+                return Seen::Busy;
             }
-            Lookup::Absent(absence) => {
-                count_absence(cx, get.key.bytes(), absence);
-                Seen::No
+            tell_found(cx, entry);
+            if let Some(reply) = reply.take() {
+                let (hit, value) = read(cx, get, entry);
+                reply(Reply::Hit(hit), value);
             }
+            Seen::Yes
+        });
+        let found = found.unwrap_or_else(|absence| {
+            count_absence(cx, get.key.bytes(), absence);
+            Seen::No
         });
         match found {
             Seen::Yes => return After::Next,
@@ -70,7 +70,7 @@ where
         }
         let created = match get.vivify {
             None => Vivified::No,
-            Some(exptime) => vivify(cx, get, exptime, hash),
+            Some(exptime) => vivify(cx, get, exptime, spot.hash),
         };
         let answer = match created {
             Vivified::Raced => continue,
@@ -100,6 +100,7 @@ pub enum Seen {
 }
 
 /// What a read does to an item it found, and what it can tell about it. Facts are those before the command (section 5.2).
+#[inline(always)]
 fn read<'s>(cx: &Context<'_>, get: &Get<'_>, entry: &mut Entry<'s>) -> (Hit, Option<Value<'s>>) {
     let now = cx.now;
     let old_exptime = entry.exptime();

@@ -39,7 +39,7 @@ use crate::logger::Streams;
 use crate::protocol::reply::Error;
 use crate::protocol::{Reply, Request};
 use crate::stats::{Counter, ThreadStats};
-use crate::store::{Absence, Entry, KeyHash, Store, Value};
+use crate::store::{Absence, Entry, Spot, Store, Value};
 
 /// What a command works with.
 pub struct Context<'a> {
@@ -95,13 +95,14 @@ pub enum After {
 
 /// Runs `request` and hands its reply, and the value that goes with it if any, to `reply` exactly once (not at all
 /// when a [`Dump`] follows, or with [`After::Later`] or [`After::Watch`]).
-/// `hash` is that of the request's key; `payload` is the value of a storage command.
-pub fn run<F>(cx: &Context<'_>, request: &Request<'_>, hash: KeyHash, payload: Payload<'_>, reply: F) -> After
+/// `spot` is that of the request's key; `payload` is the value of a storage command.
+pub fn run<F>(cx: &Context<'_>, request: &Request<'_>, spot: &Spot, payload: Payload<'_>, reply: F) -> After
 where
     F: FnOnce(Reply<'_>, Option<Value<'_>>),
 {
+    let hash = spot.hash;
     match request {
-        Request::Get(get) => return get::get(cx, get, hash, reply),
+        Request::Get(get) => return get::get(cx, get, spot, reply),
         Request::Store(store) => reply(store::store(cx, store, hash, payload), None),
         Request::Delete(delete) => reply(delete::delete(cx, delete, hash), None),
         Request::Arith(arith) => reply(arith::arith(cx, arith, hash), None),

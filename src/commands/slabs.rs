@@ -1,9 +1,10 @@
-//! `slabs reassign|automove` (section 13.3). Pages move by themselves, to whoever needs memory and from whoever is older, so
-//! `reassign` is checked and acknowledged; the automover's numbers are kept and shown.
+//! `slabs reassign|automove` (section 13.3). Pages move by themselves, at once, to whoever needs memory and from whoever is older,
+//! unless automove is 0; the other numbers of the automover are kept and shown. `reassign` moves one page more.
 
 use super::Context;
 use super::words::Words;
 use crate::protocol::reply::{Error, Reply};
+use crate::store::Reassign;
 use crate::sync::Ordering::Relaxed;
 
 const BAD_FORMAT: Reply<'static> = Reply::Error(Error::Client("bad command line format"));
@@ -17,29 +18,20 @@ pub(super) fn slabs(cx: &Context<'_>, line: &[u8]) -> Reply<'static> {
     }
 }
 
+/// The page is moved by the next background step.
 fn reassign(cx: &Context<'_>, words: &Words<'_>) -> Reply<'static> {
-    let (Some(source), Some(target)) = (words.signed(1), words.signed(2)) else { return BAD_FORMAT };
     if !cx.server.settings.slab_reassign {
         return Reply::Error(Error::Client("slab reassignment disabled"));
     }
-    if source == target {
-        return Reply::Error(Error::Line("SAME src and dst class are identical"));
-    }
-    let classes = cx.store.classes(cx.now);
-    let pages_of = |class: i32| {
-        let found = classes.iter().find(|row| i64::from(row.class) == i64::from(class));
-        found.map_or(0, |row| row.total_pages)
+    let (Some(source), Some(target)) = (words.signed(1), words.signed(2)) else { return BAD_FORMAT };
+    let line = match cx.store.reassign(source, target) {
+        Reassign::Started => return Reply::Ok,
+        Reassign::Running => "BUSY currently processing reassign request",
+        Reassign::BadClass => "BADCLASS invalid src or dst class id",
+        Reassign::NoSpare => "NOSPARE source class has no spare pages",
+        Reassign::Same => "SAME src and dst class are identical",
     };
-    let valid = |class: i32| u32::try_from(class).is_ok_and(|class| class < cx.store.class_limit());
-    if (source != -1 && !valid(source)) || !valid(target) {
-        return Reply::Error(Error::Line("BADCLASS invalid src or dst class id"));
-    }
-    let spare = match source {
-        -1 => classes.iter().any(|row| row.total_pages >= 2),
-        0 => cx.store.totals().slab_global_page_pool > 0,
-        class => pages_of(class) >= 2,
-    };
-    if spare { Reply::Ok } else { Reply::Error(Error::Line("NOSPARE source class has no spare pages")) }
+    Reply::Error(Error::Line(line))
 }
 
 fn automove(cx: &Context<'_>, words: &Words<'_>) -> Reply<'static> {
@@ -57,7 +49,10 @@ fn automove(cx: &Context<'_>, words: &Words<'_>) -> Reply<'static> {
         Some(())
     } else {
         let Some(mode) = words.whole(1) else { return BAD_FORMAT };
-        (mode <= 2).then(|| live.slab_automove.store(mode, Relaxed))
+        (mode <= 2).then(|| {
+            live.slab_automove.store(mode, Relaxed);
+            cx.store.set_page_moves(cx.server.settings.slab_reassign && mode > 0);
+        })
     };
     if stored.is_some() { Reply::Ok } else { Reply::Error(Error::Unknown) }
 }

@@ -27,12 +27,12 @@ pub(super) struct Baseline {
 }
 
 impl Baseline {
-    fn now(server: &Server, store: &Store, now: Now) -> Baseline {
+    fn now(server: &Server, store: &Store) -> Baseline {
         let mut threads = Sums::default();
         for thread in &server.threads {
             threads.add(thread);
         }
-        Baseline { threads, process: server.process.read(), totals: store.totals(), classes: store.classes(now) }
+        Baseline { threads, process: server.process.read(), totals: store.totals(), classes: store.classes() }
     }
 
     fn class(&self, class: u32) -> ClassStats {
@@ -104,7 +104,7 @@ fn stat(out: &mut Vec<u8>, name: impl std::fmt::Display, value: impl std::fmt::D
 pub fn general(server: &Server, store: &Store, now: Now, each: &mut dyn FnMut(&Row, &str)) {
     // In this order: a reset between the two would let the past be ahead of the present.
     let past = lock(&server.baseline).clone();
-    let present = Baseline::now(server, store, now);
+    let present = Baseline::now(server, store);
     let mut digits = itoa::Buffer::new();
     for row in ROWS.iter().filter(|row| applies(row.when, server)) {
         match row.kind {
@@ -150,6 +150,8 @@ fn elsewhere(name: &str, totals: &Totals, server: &Server, now: Now) -> u64 {
         "hash_bytes" => totals.hash_bytes,
         "hash_is_expanding" => totals.hash_is_expanding,
         "slab_reassign_rescues" => totals.slab_reassign_rescues,
+        "slab_reassign_running" => totals.slab_reassign_running,
+        "lru_crawler_running" => u64::from(server.crawl_wanted.load(Relaxed)),
         "slab_reassign_inline_reclaim" => totals.slab_reassign_inline_reclaim,
         "slab_reassign_busy_items" => totals.slab_reassign_busy_items,
         "slabs_moved" => totals.slabs_moved,
@@ -170,7 +172,7 @@ fn elsewhere(name: &str, totals: &Totals, server: &Server, now: Now) -> u64 {
         "moves_within_lru" => totals.moves_within_lru,
         "direct_reclaims" => totals.direct_reclaims,
         // Large items move whole, a busy item waits, a move that finds no memory is not begun, and no access is
-        // queued to be dropped: these are always 0. Pages move within one step, so none is ever seen moving.
+        // queued to be dropped: these are always 0.
         _ => 0,
     }
 }
@@ -190,7 +192,7 @@ fn text(name: &str, server: &Server) -> String {
 }
 
 fn reset(cx: &Context<'_>) {
-    *lock(&cx.server.baseline) = Baseline::now(cx.server, cx.store, cx.now);
+    *lock(&cx.server.baseline) = Baseline::now(cx.server, cx.store);
     cx.server.prefixes.clear();
 }
 
@@ -318,8 +320,9 @@ const ITEMS: &[ItemsRow] = &[
 ];
 
 fn items(cx: &Context<'_>, out: &mut Vec<u8>) {
+    cx.store.sample_shares(cx.now);
     let past = lock(&cx.server.baseline).clone();
-    let present = Baseline::now(cx.server, cx.store, cx.now);
+    let present = Baseline::now(cx.server, cx.store);
     let maintainer = cx.server.settings.lru_maintainer;
     let temp_lru = cx.server.live.temp_lru.load(Relaxed);
     for now in present.classes.iter().filter(|row| row.number > 0) {
@@ -343,7 +346,7 @@ fn items(cx: &Context<'_>, out: &mut Vec<u8>) {
 
 fn slabs(cx: &Context<'_>, out: &mut Vec<u8>) {
     let past = lock(&cx.server.baseline).clone();
-    let present = Baseline::now(cx.server, cx.store, cx.now);
+    let present = Baseline::now(cx.server, cx.store);
     let mut active = 0;
     for row in present.classes.iter().filter(|row| row.total_pages > 0) {
         active += 1;

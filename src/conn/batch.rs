@@ -10,6 +10,7 @@ use super::output::Output;
 use super::{Conn, Next, Phase, Step, Turn};
 use crate::commands::get::Seen;
 use crate::commands::{self, After, Context, Payload, watch};
+use crate::protocol::meta::MetaGet;
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::request::{Admin, Request};
 use crate::protocol::text::{self, NextKey};
@@ -62,6 +63,13 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
                 turn.requests -= 1;
                 turn.pause(slot.end, out)
             }
+            Task::MetaGet(get) => {
+                if !read_meta(get, &slot.spot, out, cx) {
+                    return Step::stop(done, Next::Later);
+                }
+                turn.requests -= 1;
+                turn.pause(slot.end, out)
+            }
             Task::EndOfKeys => {
                 end_of_keys(list.take().is_some_and(|(_, any)| any), out);
                 turn.requests -= 1;
@@ -70,7 +78,7 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
             Task::Run(place, arrived) => {
                 turn.requests -= 1;
                 let payload = arrived.as_ref().map_or(Payload::None, Arrived::payload);
-                let step = conn.run(&filler.commands[*place], payload, slot.spot.hash, done..slot.end, out, cx);
+                let step = conn.run(&filler.commands[*place], payload, &slot.spot, done..slot.end, out, cx);
                 step.or_else(|| turn.pause(slot.end, out))
             }
             Task::Upload(place, line) => {
@@ -160,7 +168,7 @@ impl Conn {
         &mut self,
         command: &Command<'_>,
         payload: Payload<'_>,
-        hash: KeyHash,
+        spot: &Spot,
         place: Range<usize>,
         out: &mut Output,
         cx: &mut Context<'_>,
@@ -169,7 +177,7 @@ impl Conn {
         out.bytes_mut().reserve(REPLY_MAX);
         count_prefix(cx, command);
         let key = command.request.key();
-        let after = commands::run(cx, &command.request, hash, payload, |reply, value| {
+        let after = commands::run(cx, &command.request, spot, payload, |reply, value| {
             answer(out, &command.spelling, key, &reply, value);
         });
         match after {
@@ -250,7 +258,7 @@ fn read(reading: Reading, key: &[u8], spot: &Spot, out: &mut Output, cx: &Contex
         return true;
     }
     let mut hit = false;
-    let after = commands::run(cx, &reading.request(key), spot.hash, Payload::None, |reply, value| {
+    let after = commands::run(cx, &reading.request(key), spot, Payload::None, |reply, value| {
         hit = matches!(reply, Reply::Hit(_));
         answer(out, &reading.spelling(), Key::plain(key), &reply, value);
     });
@@ -261,6 +269,16 @@ fn read(reading: Reading, key: &[u8], spot: &Spot, out: &mut Output, cx: &Contex
     true
 }
 
+/// `mg` with nothing but questions. False when it cannot be read now.
+fn read_meta(get: &MetaGet<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>) -> bool {
+    out.bytes_mut().reserve(REPLY_MAX);
+    let request = get.request();
+    let after = commands::get::get(cx, &request, spot, |reply, value| {
+        answer(out, &get.spelling(), request.key, &reply, value);
+    });
+    !matches!(after, After::Later)
+}
+
 /// The keys of a list before one that is too long. Nobody is told of them (section 3.2), but memcached finds the bad key only when
 /// it gets there: they have been read, or touched, by then.
 #[cold]
@@ -268,7 +286,8 @@ fn read_in_vain(list: &KeyList<'_>, cx: &Context<'_>) {
     let mut rest = list.rest;
     while let NextKey::Key(key, consumed) = text::next_key(rest, true) {
         let mut hit = false;
-        let _next = commands::run(cx, &list.reading.request(key), cx.store.hash(key), Payload::None, |reply, _| {
+        let spot = cx.store.spot(cx.store.hash(key));
+        let _next = commands::run(cx, &list.reading.request(key), &spot, Payload::None, |reply, _| {
             hit = matches!(reply, Reply::Hit(_));
         });
         cx.server.prefixes.count(key, Event::Get { hit });

@@ -7,6 +7,7 @@
 use arrayvec::ArrayVec;
 
 use crate::commands::Payload;
+use crate::protocol::meta::{self, MetaGet};
 use crate::protocol::request::Request;
 use crate::protocol::text::{self, NextKey};
 use crate::protocol::{Command, KeyList, ParseOptions, Parsed, Reading, Refused, Scratch, parse};
@@ -29,6 +30,8 @@ pub(super) enum Task<'a> {
     Read(Reading, &'a [u8]),
     /// The last key of a list, right before the end of the line.
     ReadLast(Reading, &'a [u8]),
+    /// `mg` with nothing but questions.
+    MetaGet(MetaGet<'a>),
     /// The end of a list that came later than its last key.
     EndOfKeys,
     /// A command that is complete, with its value if it has one. It is in [`Filler::commands`].
@@ -175,6 +178,12 @@ impl<'a> Filler<'a> {
         if let Some((key, len)) = text::lone_key(&input[self.at..]) {
             *requests -= 1;
             self.push(Task::ReadLast(Reading::GET, key), key, self.at + len);
+            return true;
+        }
+        if let Some((get, len)) = meta::plain_get(&input[self.at..]) {
+            *requests -= 1;
+            let key = get.key;
+            self.push(Task::MetaGet(get), key, self.at + len);
             return true;
         }
         let Some(length) = memchr::memchr(b'\n', &input[self.at..]) else {

@@ -71,7 +71,7 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
             Task::Read(asked) if read(asked, &slot.spot, out, cx) => None,
             Task::Read(_) => Some(Step::stop(done, Next::Later)),
             Task::Run(place, value) => {
-                conn.run_frame(&frames.commands[*place], *value, slot.spot.hash, done..slot.end, out, cx)
+                conn.run_frame(&frames.commands[*place], *value, &slot.spot, done..slot.end, out, cx)
             }
             Task::Upload(place, head) => {
                 let command = &frames.commands[*place];
@@ -142,17 +142,17 @@ impl Conn {
         &mut self,
         command: &Command<'_>,
         value: Option<&[u8]>,
-        hash: KeyHash,
+        spot: &Spot,
         place: Range<usize>,
         out: &mut Output,
         cx: &mut Context<'_>,
     ) -> Option<Step> {
         if let Request::Get(get) = &command.request {
             out.bytes_mut().reserve(REPLY_MAX);
-            return (!touch(get, &command.spelling, hash, out, cx)).then_some(Step::stop(place.start, Next::Later));
+            return (!touch(get, &command.spelling, spot, out, cx)).then_some(Step::stop(place.start, Next::Later));
         }
         let payload = value.map_or(Payload::None, |value| Payload::Whole { value, terminated: true });
-        self.run(command, payload, hash, place, out, cx)
+        self.run(command, payload, spot, place, out, cx)
     }
 
     fn authenticate(
@@ -204,9 +204,9 @@ fn read(read: &Read<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>) -> boo
 }
 
 /// `touch`, `gat`, `gatk`. False when the value cannot be read now.
-fn touch(get: &Get<'_>, spelling: &Spelling<'_>, hash: KeyHash, out: &mut Output, cx: &Context<'_>) -> bool {
+fn touch(get: &Get<'_>, spelling: &Spelling<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>) -> bool {
     let mut hit = false;
-    let after = get::get(cx, get, hash, |reply, value| {
+    let after = get::get(cx, get, spot, |reply, value| {
         hit = matches!(reply, Reply::Hit(_));
         batch::answer(out, spelling, get.key, &reply, value);
     });

@@ -147,7 +147,8 @@ impl Upload {
         let Some(command) = command(&self.line, self.binary, &mut scratch) else { return };
         let payload = Payload::Uploaded(self.draft);
         let key = command.request.key();
-        let _next = commands::run(cx, &command.request, self.hash, payload, |reply, value| {
+        let spot = cx.store.spot(self.hash);
+        let _next = commands::run(cx, &command.request, &spot, payload, |reply, value| {
             batch::answer(out, &command.spelling, key, &reply, value);
         });
     }

@@ -3,6 +3,7 @@
 
 use super::passwords::Watch;
 use crate::commands::Server;
+use crate::logger::{Event, Streams};
 use crate::store::Store;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use std::io;
@@ -21,6 +22,27 @@ pub struct Background {
     thread: JoinHandle<()>,
 }
 
+/// `lru_crawler crawl` asks for a whole sweep now rather than within a second. Watchers are told what it did in each class;
+/// `crawled` is the second of the last one.
+fn crawl(store: &Store, server: &Server, crawled: &mut u32) {
+    let (begun, told) = (server.clock.now(), server.logger.watched(Streams::SYSEVENTS));
+    let before = if told { store.classes() } else { Vec::new() };
+    (0..STEPS_PER_SWEEP).for_each(|_| store.maintain(server.clock.now()));
+    let ended = server.clock.now();
+    for class in store.classes().iter().filter(|_| told) {
+        let was = before.iter().find(|was| was.class == class.class).copied().unwrap_or_default();
+        server.logger.log(&Event::LruCrawler {
+            class: class.class,
+            since_run: begun.seconds.saturating_sub(*crawled),
+            elapsed: ended.seconds.saturating_sub(begun.seconds),
+            examined: class.crawler_items_checked.saturating_sub(was.crawler_items_checked),
+            reclaimed: class.crawler_reclaimed.saturating_sub(was.crawler_reclaimed),
+        });
+    }
+    *crawled = ended.seconds;
+    server.crawl_wanted.store(false, Ordering::Relaxed);
+}
+
 impl Background {
     /// Starts calling [`Store::maintain`], about ten times a second.
     ///
@@ -32,10 +54,13 @@ impl Background {
         let thread = thread::Builder::new().name("maintainer".to_owned()).spawn(move || {
             let mut passwords = Watch::new(&server.settings);
             let mut steps_done = 0;
+            let mut crawled = server.started_seconds;
             while !flag.load(Ordering::Acquire) {
-                // `lru_crawler crawl` asks for a whole sweep now rather than within a second.
-                let steps = if server.crawl_wanted.swap(false, Ordering::Relaxed) { STEPS_PER_SWEEP } else { 1 };
-                (0..steps).for_each(|_| store.maintain(server.clock.now()));
+                if server.crawl_wanted.load(Ordering::Relaxed) {
+                    crawl(&store, &server, &mut crawled);
+                } else {
+                    store.maintain(server.clock.now());
+                }
                 steps_done += 1;
                 if steps_done % STEPS_PER_SWEEP == 0 {
                     passwords.look(&server);

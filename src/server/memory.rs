@@ -17,7 +17,7 @@ pub fn store_config(settings: &Settings, seed: u64) -> Config {
         evict: settings.evictions,
         cas: settings.cas_enabled,
         temporary_ttl: settings.temp_lru.then_some(settings.temporary_ttl_seconds),
-        page_moves: settings.slab_reassign,
+        page_moves: settings.slab_reassign && settings.slab_automove > 0,
         preallocate: settings.preallocate,
         seed,
     }

@@ -81,7 +81,7 @@ impl<'s> Entry<'s> {
     #[inline]
     #[must_use]
     pub fn value_len(&self) -> usize {
-        if self.layout.large { self.chunk.large_len().load(Ordering::Relaxed) as usize } else { self.layout.value_len }
+        value_len(self.chunk, self.layout)
     }
 
     /// The value: borrowed when small, pinned when large.
@@ -92,15 +92,8 @@ impl<'s> Entry<'s> {
             let bytes = self.inner().arena.bytes(self.chunk.offset + self.layout.value_at(), len, self.stable);
             return Value::Inline(bytes);
         }
-        self.pin()
-    }
-
-    #[cold]
-    fn pin(&self) -> Value<'s> {
-        let len = self.value_len();
-        self.inner().pins.pin(self.chunk.name(), len, &self.inner().holdings);
-        self.set_state(self.state.get().with(PINNED, true));
-        Value::Pinned(Pinned { store: self.store.clone(), name: self.chunk.name(), layout: self.layout, len })
+        self.state.set(self.state.get().with(PINNED, true));
+        Value::Pinned(pin(self.store, self.chunk, self.layout, self.state.get()))
     }
 
     /// The first bytes of the value: all of it unless it lies in several chunks.
@@ -115,12 +108,8 @@ impl<'s> Entry<'s> {
     #[inline]
     #[must_use]
     pub fn may_be_read(&self) -> bool {
-        self.layout.value_len < PIN_BYTES && !self.layout.large || self.may_be_pinned()
-    }
-
-    #[cold]
-    fn may_be_pinned(&self) -> bool {
-        self.inner().is_pinned(self.chunk.name(), self.state.get()) || self.inner().may_hold(self.value_len())
+        let small = self.layout.value_len < PIN_BYTES && !self.layout.large;
+        small || may_be_pinned(self.inner(), self.chunk, self.layout, self.state.get())
     }
 
     /// Copies the whole value to the end of `out`, whatever its size (append, arithmetic).
@@ -237,6 +226,7 @@ impl<'s> Entry<'s> {
         account_size(self.layout.key_len, self.value_len(), self.layout.flags, self.inner().cas)
     }
 
+    #[inline]
     fn set_state(&self, state: State) {
         if state != self.state.get() {
             self.state.set(state);
@@ -291,6 +281,7 @@ impl<'s> Entry<'s> {
     }
 
     /// Removes the item.
+    #[inline]
     pub fn remove(self) {
         let Some((locked, slot)) = self.locked else { return };
         let name = self.chunk.name();
@@ -299,6 +290,28 @@ impl<'s> Entry<'s> {
             doomed.set(Fate::Gone(self.store.inner().unpublish(name)));
         }
     }
+}
+
+// What is rare in a read stands outside of [`Entry`], so that the compiler can keep all of one in registers.
+
+#[inline]
+fn value_len(chunk: Chunk<'_>, layout: Layout) -> usize {
+    if layout.large { chunk.large_len().load(Ordering::Relaxed) as usize } else { layout.value_len }
+}
+
+/// Pins a value, whose mark is in `state` already.
+#[cold]
+fn pin(store: &Store, chunk: Chunk<'_>, layout: Layout, state: State) -> Pinned {
+    let inner = store.inner();
+    let len = value_len(chunk, layout);
+    inner.pins.pin(chunk.name(), len, &inner.holdings);
+    chunk.set_state(state);
+    Pinned { store: store.clone(), name: chunk.name(), layout, len }
+}
+
+#[cold]
+fn may_be_pinned(inner: &Inner, chunk: Chunk<'_>, layout: Layout, state: State) -> bool {
+    inner.is_pinned(chunk.name(), state) || inner.may_hold(value_len(chunk, layout))
 }
 
 /// What a visit did to the item.

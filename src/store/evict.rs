@@ -102,7 +102,7 @@ impl Inner {
         self.evict_one(class, now)
     }
 
-    fn adopt(&self, class: &mut Class, page: u32) {
+    pub fn adopt(&self, class: &mut Class, page: u32) {
         class.adopt(&self.arena, &self.facts, page);
         self.show_standing(class);
     }
@@ -267,7 +267,7 @@ impl Inner {
         let emptied = if victim == self.slabs.len() {
             self.empty_large_page(&mut lock(&self.large), now)
         } else {
-            self.empty_some_page(&mut lock(&self.slabs[victim]), now)
+            self.empty_some_page(&mut lock(&self.slabs[victim]), Regard::Worth, now)
         };
         let number = |index: usize| if index == self.slabs.len() { self.classes.large } else { index as u32 + 1 };
         self.tell_move(number(victim), number(index), emptied);
@@ -279,9 +279,9 @@ impl Inner {
     }
 
     /// Empties the least worthy of a few pages of a class and gives it to the pool.
-    pub fn empty_some_page(&self, class: &mut Class, now: Now) -> bool {
+    pub fn empty_some_page(&self, class: &mut Class, regard: Regard, now: Now) -> bool {
         let Some(page) = self.least_worthy_page(class, now) else { return false };
-        self.empty_page(class, page, now)
+        self.empty_page(class, page, regard, now)
     }
 
     fn least_worthy_page(&self, class: &mut Class, now: Now) -> Option<u32> {
@@ -313,7 +313,7 @@ impl Inner {
     }
 
     /// Empties a page: what is worth keeping moves to free chunks of the class, the rest goes.
-    pub fn empty_page(&self, class: &mut Class, page: u32, now: Now) -> bool {
+    pub fn empty_page(&self, class: &mut Class, page: u32, regard: Regard, now: Now) -> bool {
         class.set_draining(&self.facts, page, true);
         let carved = self.arena.geometry(page).carved;
         for number in 0..carved {
@@ -324,7 +324,8 @@ impl Inner {
                 continue;
             }
             let over = self.is_over(chunk, state, now);
-            let keep = !over && (state.has(MAIN) && Inner::score(chunk, state, now) < class.threshold);
+            let worth = || state.has(MAIN) && Inner::score(chunk, state, now) < class.threshold;
+            let keep = !over && (regard == Regard::Life || worth());
             let gone = if keep && let Some(target) = class.take(&self.arena, &self.facts) {
                 self.rescue(class, offset, target)
             } else if over {
@@ -409,7 +410,7 @@ impl Inner {
         None
     }
 
-    fn adopt_large(&self, large: &mut Large, page: u32) {
+    pub fn adopt_large(&self, large: &mut Large, page: u32) {
         large.adopt(&self.arena, &self.facts, page);
         self.show_large_standing(large);
     }
@@ -528,6 +529,15 @@ impl Inner {
         }
         names
     }
+}
+
+/// What is kept of a page that is emptied, as far as there are chunks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Regard {
+    /// What is younger than what the class evicts anyway.
+    Worth,
+    /// All that is alive.
+    Life,
 }
 
 /// What is told of an evicted item beside what its bytes say.

@@ -16,6 +16,7 @@ use super::memory::item::{Chunk, PINNED};
 use super::memory::{Arena, Kind, Ref, Stable, State, intact};
 use super::pins::{HELD_PART, Holdings, Pins};
 use super::pool::Pool;
+use super::reassign::Move;
 use super::slabs::{Class, LARGE_OWNER, PageFacts};
 use super::{Config, Exptime};
 use crate::clock::Now;
@@ -79,6 +80,8 @@ pub struct Inner {
     pub pages_moved: AtomicU64,
     /// Items copied to another page of their class rather than dropped.
     pub rescues: AtomicU64,
+    /// A page that somebody asked to be moved. A leaf among the locks.
+    pub wanted_move: Mutex<Option<Move>>,
     /// Who is told of evictions and page moves.
     pub logger: OnceLock<Arc<Logger>>,
 }
@@ -137,6 +140,7 @@ impl Inner {
             sweep_large: AtomicU32::new(0),
             pages_moved: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
+            wanted_move: Mutex::new(None),
             logger: OnceLock::new(),
             classes,
             arena,

@@ -1,6 +1,7 @@
 //! Background work, in bounded steps: the sweep for expired items, pages kept free in advance, shrinking to a lower limit, and
 //! looking how old the classes are that evict nothing.
 
+use super::evict::Regard;
 use super::expiry::STRETCH;
 use super::inner::Inner;
 use super::memory::Kind;
@@ -26,6 +27,7 @@ impl Inner {
         self.sweep_some(now);
         self.shrink(now);
         self.fill_reserve(now);
+        self.move_wanted(now);
         if self.pool.available(&self.arena) <= 2 * self.reserve_pages() {
             self.sample_ages(now);
         }
@@ -142,7 +144,7 @@ impl Inner {
         if index == self.slabs.len() {
             self.empty_large_page(&mut lock(&self.large), now)
         } else {
-            self.empty_some_page(&mut lock(&self.slabs[index]), now)
+            self.empty_some_page(&mut lock(&self.slabs[index]), Regard::Worth, now)
         }
     }
 

@@ -8,7 +8,7 @@
 //! - [`index`]: from hash to item; `hash.rs`: the keyed hash.
 //! - `classes.rs`, `slabs.rs`, `large.rs`, `pool.rs`: chunk sizes, chunks of one size, pieces of large items, pages of nobody.
 //! - `entry.rs`, `draft.rs`, `pins.rs`: an item seen under its lock, one being filled, one read without a lock.
-//! - `evict.rs`, `expiry.rs`, `maintain.rs`: making room, finding what is over, background steps.
+//! - `evict.rs`, `expiry.rs`, `maintain.rs`: making room, finding what is over, background steps; `reassign.rs`: a page moved on demand.
 //! - `restart.rs`, `scan.rs`: memory that outlives the process, and rebuilding all this from its pages.
 //! - `walk.rs`, `check.rs`, `tally.rs`: dumps, invariants, statistics.
 //! - `inner.rs`: what they share, and the order of locks.
@@ -30,6 +30,7 @@ mod maintain;
 pub mod memory;
 mod pins;
 mod pool;
+mod reassign;
 mod restart;
 mod scan;
 mod slabs;
@@ -43,6 +44,7 @@ pub use entry::{Entry, Pinned, Value};
 pub use index::{KeyHash, Spot};
 pub use memory::Trouble;
 pub use memory::superblock::BootId;
+pub use reassign::Reassign;
 pub use restart::{Kept, Recovery};
 pub use tally::{ClassStats, Totals};
 pub use walk::Cursor;
@@ -215,6 +217,12 @@ impl Store {
         self.inner().hasher.hash(key)
     }
 
+    /// Where a key with this hash is to be looked for.
+    #[must_use]
+    pub fn spot(&self, hash: KeyHash) -> Spot {
+        self.inner().index.spot(hash)
+    }
+
     /// Where a key with this hash is to be looked for; starts loading its index bucket.
     #[inline]
     #[must_use]
@@ -236,15 +244,9 @@ impl Store {
     /// `visit` must not call the store.
     #[inline]
     pub fn lookup<R>(&self, key: &[u8], hash: KeyHash, now: Now, visit: impl FnOnce(Lookup<'_>) -> R) -> R {
-        self.lookup_at(key, &self.inner().index.spot(hash), now, visit)
-    }
-
-    /// The same for a key whose spot is known.
-    #[inline(always)]
-    pub fn lookup_at<R>(&self, key: &[u8], spot: &Spot, now: Now, visit: impl FnOnce(Lookup<'_>) -> R) -> R {
         let inner = self.inner();
         inner.fire_flush(now);
-        let locked = inner.index.lock_at(spot);
+        let locked = inner.index.lock(hash);
         let fate = Cell::new(Fate::Stays);
         let found = match inner.find(&locked, key) {
             None => Lookup::Absent(Absence::NotFound),
@@ -261,10 +263,34 @@ impl Store {
         };
         let result = visit(found);
         drop(locked);
-        if let Fate::Gone(Some(name)) = fate.get() {
-            inner.free(name);
-        }
+        self.finish(fate.get());
         result
+    }
+
+    /// The same for a key whose spot is known, and a visitor who is not called when nothing is there: the item is never moved, which
+    /// shows in the time of a read.
+    ///
+    /// # Errors
+    /// Why nothing is there.
+    #[inline(always)]
+    pub fn read_at<R>(
+        &self,
+        key: &[u8],
+        spot: &Spot,
+        now: Now,
+        visit: impl FnOnce(&mut Entry<'_>) -> R,
+    ) -> Result<R, Absence> {
+        let inner = self.inner();
+        inner.fire_flush(now);
+        let locked = inner.index.lock_at(spot);
+        let Some((slot, name)) = inner.find(&locked, key) else { return Err(Absence::NotFound) };
+        let fate = Cell::new(Fate::Stays);
+        let mut entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
+        let Some(absence) = entry.absence(now) else { return Ok(visit(&mut entry)) };
+        entry.remove();
+        drop(locked);
+        self.finish(fate.get());
+        Err(absence)
     }
 
     /// Whether a found item must not be seen any more.
@@ -415,6 +441,7 @@ impl Store {
         sequence
     }
 
+    #[inline]
     fn finish(&self, fate: Fate) {
         if let Fate::Gone(Some(name)) = fate {
             self.inner().free(name);

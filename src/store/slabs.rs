@@ -5,7 +5,7 @@
 //! touched. All of this is guarded by the class's lock; facts about pages live in one array so that they need no allocation.
 
 use super::memory::arena::Geometry;
-use super::memory::item::Chunk;
+use super::memory::item::{Chunk, MAIN, TEMPORARY};
 use super::memory::{Arena, Kind, State, Words32, intact};
 use crate::sync::Ordering;
 
@@ -93,12 +93,42 @@ pub struct Counts {
     pub crawler_items_checked: u64,
     /// Items met that could not be evicted because somebody reads them.
     pub reflocked: u64,
+    /// What a look at some of its items has shown.
+    pub shares: Shares,
+}
+
+/// How many of some items are what.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shares {
+    /// Items looked at.
+    pub looked: u64,
+    /// Of those, temporary ones.
+    pub temporary: u64,
+    /// Of the others, those that proved themselves.
+    pub main: u64,
+}
+
+impl Shares {
+    /// Looks at one more chunk.
+    pub fn look(&mut self, state: State) {
+        if state.kind() == Kind::Item {
+            self.looked += 1;
+            self.temporary += u64::from(state.has(TEMPORARY));
+            self.main += u64::from(state.has(MAIN) && !state.has(TEMPORARY));
+        }
+    }
+
+    /// A part of the looked at, of `number` items.
+    #[must_use]
+    pub fn of(self, part: u64, number: u64) -> u64 {
+        (number * part).checked_div(self.looked).unwrap_or(0)
+    }
 }
 
 impl Counts {
     /// Forgets events; keeps what tells a state.
     pub fn reset(&mut self) {
-        *self = Counts { requested: self.requested, ..Counts::default() };
+        *self = Counts { requested: self.requested, shares: self.shares, ..Counts::default() };
     }
 }
 

@@ -1,14 +1,13 @@
 //! The store's side of `stats`: sums over the classes, made when somebody asks.
 
-use super::memory::Arena;
-use super::memory::item::{Chunk, MAIN};
-use super::slabs::{Class, Counts};
+use super::memory::item::Chunk;
+use super::slabs::{Counts, Shares};
 use super::{Store, large};
 use crate::clock::{Now, TICKS_PER_SECOND};
 use crate::sync::{Ordering, lock};
 
-/// Chunks looked at to learn how many of a class's items have proved themselves.
-const SAMPLES: usize = 64;
+/// Chunks of a class that are looked at.
+const SAMPLES: u32 = 1024;
 
 /// The store's side of `stats` (section 11.1, by its names).
 #[expect(missing_docs, reason = "memcached's counters, described in section 11.1")]
@@ -36,6 +35,7 @@ pub struct Totals {
     pub direct_reclaims: u64,
     pub slabs_moved: u64,
     pub slab_reassign_rescues: u64,
+    pub slab_reassign_running: u64,
     pub slab_reassign_inline_reclaim: u64,
     pub slab_reassign_busy_items: u64,
     pub total_malloced: u64,
@@ -80,7 +80,9 @@ pub struct ClassStats {
 }
 
 impl ClassStats {
-    fn take_counts(&mut self, counts: &Counts, threshold: u32) {
+    /// Adds what a class, or the large store, has counted of its `number` items.
+    fn take_counts(&mut self, counts: &Counts, number: u64, threshold: u32) {
+        self.number += number;
         self.mem_requested += counts.requested;
         self.evicted += counts.evicted;
         self.evicted_nonzero += counts.evicted_nonzero;
@@ -94,6 +96,10 @@ impl ClassStats {
         self.crawler_items_checked += counts.crawler_items_checked;
         self.lrutail_reflocked += counts.reflocked;
         self.age = u64::from(threshold / TICKS_PER_SECOND);
+        let shares = counts.shares;
+        self.number_warm += shares.of(shares.main, number);
+        self.number_temp += shares.of(shares.temporary, number);
+        self.number_cold = self.number - self.number_warm - self.number_temp;
     }
 }
 
@@ -110,6 +116,7 @@ impl Store {
             slab_global_page_pool: u64::from(inner.pool.returned()),
             slabs_moved: inner.pages_moved.load(Ordering::Relaxed),
             slab_reassign_rescues: inner.rescues.load(Ordering::Relaxed),
+            slab_reassign_running: u64::from(self.is_reassigning()),
             page_size: inner.arena.page_size() as u64,
             total_malloced: u64::from(inner.pool.in_use()) * inner.arena.page_size() as u64,
             ..Totals::default()
@@ -123,7 +130,7 @@ impl Store {
 
     /// One entry for each class that has a page, ascending; large items count in the class of their number.
     #[must_use]
-    pub fn classes(&self, now: Now) -> Vec<ClassStats> {
+    pub fn classes(&self) -> Vec<ClassStats> {
         let inner = self.inner();
         let mut all = Vec::new();
         for class in &inner.slabs {
@@ -136,17 +143,12 @@ impl Store {
                 total_chunks: class.pages().len() as u64 * u64::from(class.per_page()),
                 used_chunks: class.used(),
                 free_chunks: class.free(),
-                number: class.used(),
                 ..ClassStats::default()
             };
-            stats.number_warm = stats.number * proven_permille(&class, &inner.arena, now) / 1000;
-            stats.take_counts(&class.counts, class.threshold);
+            stats.take_counts(&class.counts, class.used(), class.threshold);
             all.push(stats);
         }
         self.add_large(&mut all);
-        for stats in &mut all {
-            stats.number_cold = stats.number - stats.number_warm;
-        }
         all.retain(|class| class.total_pages > 0 || class.evicted + class.outofmemory > 0);
         all
     }
@@ -171,12 +173,42 @@ impl Store {
         stats.total_chunks += large.pages() as u64 * blocks_per_page;
         stats.used_chunks += large.blocks_used;
         stats.free_chunks += large.pages() as u64 * blocks_per_page - large.blocks_used;
-        stats.number += large.items() as u64;
-        let stride = large.items() / SAMPLES + 1;
-        let looks = large.ring().iter().step_by(stride);
-        let proven = looks.filter(|&&head| Chunk::named(&inner.arena, head).state().has(MAIN)).count() * stride;
-        stats.number_warm += proven.min(large.items()) as u64;
-        stats.take_counts(&large.counts, large.threshold);
+        stats.take_counts(&large.counts, large.items() as u64, large.threshold);
+    }
+
+    /// Looks at a sample of each class, or at all of a small one, to learn which of its items proved themselves or are temporary;
+    /// [`Store::classes`] goes by it from then on.
+    pub fn sample_shares(&self, now: Now) {
+        let inner = self.inner();
+        let mut random = now.ticks | 1;
+        for class in &inner.slabs {
+            let mut class = lock(class);
+            let carved = |page| inner.arena.geometry(page).carved;
+            let all: u32 = class.pages().iter().map(|&page| carved(page)).sum();
+            let mut shares = Shares::default();
+            let mut look = |page, chunk| {
+                let offset = class.chunk_offset(&inner.arena, page, chunk);
+                shares.look(Chunk::at(&inner.arena, offset).state());
+            };
+            if all <= SAMPLES {
+                class.pages().iter().for_each(|&page| (0..carved(page)).for_each(|chunk| look(page, chunk)));
+            } else {
+                for _ in 0..SAMPLES {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let page = class.pages()[(random >> 8) as usize % class.pages().len()];
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    if carved(page) > 0 {
+                        look(page, (random >> 8) % carved(page));
+                    }
+                }
+            }
+            class.counts.shares = shares;
+        }
+        let mut large = lock(&inner.large);
+        let mut shares = Shares::default();
+        let stride = large.items() / SAMPLES as usize + 1;
+        large.ring().iter().step_by(stride).for_each(|&head| shares.look(Chunk::named(&inner.arena, head).state()));
+        large.counts.shares = shares;
     }
 
     /// Forgets the events counted so far (while a kept arena was taken over); keeps what tells a state.
@@ -201,16 +233,6 @@ impl Store {
     pub fn class_limit(&self) -> u32 {
         64.max(self.inner().classes.large + 1)
     }
-}
-
-/// How many of a class's items have proved themselves, in 1/1000, by a sample.
-fn proven_permille(class: &Class, arena: &Arena, now: Now) -> u64 {
-    let (mut items, mut proven) = (0, 0);
-    class.sample(arena, now.ticks, SAMPLES, |_, state| {
-        items += 1;
-        proven += u64::from(state.has(MAIN));
-    });
-    (proven * 1000_u64).checked_div(items).unwrap_or(0)
 }
 
 fn add(totals: &mut Totals, counts: &Counts) {

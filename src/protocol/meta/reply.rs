@@ -45,7 +45,8 @@ pub(in crate::protocol) fn encode(
 fn got(out: &mut Vec<u8>, flags: &[u8], key: Key<'_>, hit: &Hit) -> Body {
     begin(out, hit.value.then_some(hit.size));
     let mut ttl = Ttl::of(hit);
-    for word in Words::of(flags) {
+    // Fewer words than a line may have, which is what `Words` would count.
+    for word in flags.split(|&byte| byte == b' ') {
         match *word {
             [b's', ..] => push_flag(out, b's', hit.size),
             [b'c', ..] => push_flag(out, b'c', hit.cas),

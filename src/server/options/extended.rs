@@ -172,7 +172,7 @@ pub static EXTENDED: &[Sub] = &[
         })),
     sub("slab_reassign", "", "pages may move between slab classes (default: on)",
         Kind::Switch(|s, on| s.slab_reassign = on)),
-    sub("slab_automove", "1", "how eagerly pages move: 0 to 2; kept and shown",
+    sub("slab_automove", "1", "whether pages move by themselves: 0 for not, 1 or 2",
         Kind::Optional("1", |t, v| {
             t.settings.slab_automove = within(v, 0..=2, "slab_automove must be between 0 and 2")?;
             Ok(())

@@ -2,8 +2,8 @@
 //! that very segment. A step gives a segment one more plane, which takes nothing but the tags; or splits it in two, which takes the keys.
 
 use super::{
-    BUCKET_WORDS, COUNT_STEP, GROUPS, Index, KeyHash, LOCK_WORDS, OCTET, PLANES_MAX, PLANES_MIN, Place, SLOTS, STRIPES,
-    alternate_group, group_of, plane_of, tag_of,
+    BUCKET_WORDS, COUNT_STEP, FIRST_ROUND, GROUPS, Index, KeyHash, LOCK_WORDS, OCTET, PLANES_MAX, PLANES_MIN, Place,
+    SLOTS, STRIPES, alternate_group, group_of, plane_of, tag_of,
 };
 use crate::store::memory::{Ref, Stable};
 use crate::sync::{Ordering, lock};
@@ -62,12 +62,25 @@ impl Growth {
     }
     /// Number of the first bucket of a plane of a segment.
     pub fn plane(self, segment: usize, plane: u32) -> usize {
-        let least = PLANES_MIN as usize;
-        let plane = plane as usize;
-        let number =
-            if plane < least { segment * least + plane } else { (segment + self.segments()) * least + plane - least };
-        number * GROUPS
+        first_bucket(self.segments(), segment, plane as usize)
     }
+}
+
+/// Number of the first bucket of a plane of one of so many segments.
+///
+/// The planes that a segment gets beyond the eighth become the eight of a new one when it is split, and stay where they are. Of the
+/// segments that came in one round all first planes lie side by side, then all second ones, and so on: that is the order in which
+/// they are taken into use, so the index uses its memory from the front to the back.
+#[inline(always)]
+pub(super) fn first_bucket(segments: usize, segment: usize, plane: usize) -> usize {
+    const LEAST: usize = PLANES_MIN as usize;
+    let (segment, plane) = if plane < LEAST { (segment, plane) } else { (segment + segments, plane - LEAST) };
+    let number = if segment >> FIRST_ROUND == 0 {
+        (plane << FIRST_ROUND) + segment
+    } else {
+        ((plane + LEAST - 1) << segment.ilog2()) + segment
+    };
+    number * GROUPS
 }
 
 /// An entry on its way from one arrangement of a segment to the next.
@@ -228,5 +241,36 @@ impl Index {
             }
             !ours
         });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_are_taken_from_the_front_to_the_back_and_none_twice() {
+        let mut growth = Growth { round: FIRST_ROUND, planes: PLANES_MIN, next: 0 };
+        let planes = |growth: Growth, segment| 0..growth.segment_of(KeyHash(segment)).1;
+        let bucket = |growth: Growth, segment: u64, plane| growth.plane(growth.segment_of(KeyHash(segment)).0, plane);
+        let first =
+            (0..growth.segments() as u64).flat_map(|segment| planes(growth, segment).map(move |p| (segment, p)));
+        let mut used: Vec<usize> = first.map(|(segment, plane)| bucket(growth, segment, plane)).collect();
+        used.sort_unstable();
+        assert_eq!(used, (0..used.len()).map(|number| number * GROUPS).collect::<Vec<_>>());
+        while growth.round < FIRST_ROUND + 3 {
+            let (segment, after) = (growth.next, growth.advanced());
+            if growth.planes < PLANES_MAX {
+                let new = growth.plane(segment, growth.planes);
+                assert_eq!(new, used.len() * GROUPS, "the next one behind all others");
+                used.push(new);
+            } else {
+                for plane in 0..PLANES_MIN {
+                    let other = segment + growth.segments();
+                    assert_eq!(after.plane(other, plane), growth.plane(segment, plane + PLANES_MIN), "it stays there");
+                }
+            }
+            growth = after;
+        }
     }
 }

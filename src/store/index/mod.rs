@@ -52,6 +52,9 @@ const LOCK_WORDS: usize = 16;
 const FIRST_ROUND: u32 = 4;
 #[cfg(loom)]
 const FIRST_ROUND: u32 = 0;
+/// Bytes of buckets behind which huge pages are asked for: below, one page of 2 MiB of which little is used would cost more than
+/// the addresses that need no walk give. The index takes its memory in order, so never more than one is begun.
+const HUGE_FROM: usize = 4 << 20;
 /// Where the third word of tags keeps the count of a bucket's entries in alternates, and of those in the stash.
 const AWAY_SHIFT: u32 = 32;
 const STASHED_SHIFT: u32 = 48;
@@ -84,13 +87,38 @@ struct Place {
     tag: u16,
 }
 
-/// Where a found entry is.
+/// Where a found entry is: the bucket in the upper half, the slot in the lowest bits, and two marks. One word, since it is moved about in
+/// every lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
-    /// In a bucket; the flag says that it is not the key's home.
-    Bucket(usize, usize, bool),
+pub struct Slot(u64);
+
+impl Slot {
+    /// Marks an entry that is not in its key's home.
+    const AWAY: u64 = 1 << 8;
     /// In the stash.
-    Stash,
+    const STASH: Slot = Slot(1 << 9);
+
+    #[inline(always)]
+    const fn home(bucket: u32, slot: usize) -> Slot {
+        Slot((bucket as u64) << 32 | slot as u64)
+    }
+
+    #[inline(always)]
+    const fn alternate(bucket: u32, slot: usize) -> Slot {
+        Slot(Slot::home(bucket, slot).0 | Slot::AWAY)
+    }
+
+    const fn is_away(self) -> bool {
+        self.0 & Slot::AWAY != 0
+    }
+
+    const fn bucket(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    const fn number(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
 }
 
 #[inline(always)]
@@ -107,7 +135,8 @@ fn group_of(hash: KeyHash) -> usize {
 /// The group of the alternate: another one of the same octet.
 #[inline(always)]
 fn alternate_group(group: usize, tag: u16) -> usize {
-    group ^ (1 + usize::from(tag >> 1) % (OCTET - 1))
+    // Eight bits that have not chosen the plane.
+    group ^ (1 + ((usize::from(tag >> 1 & 0xff) * (OCTET - 1)) >> 8))
 }
 
 #[inline(always)]
@@ -171,9 +200,11 @@ impl Index {
                 .map_err(|_| "too many items for the index")?;
         let said = |error| format!("cannot reserve the index: {error}");
         let planes_max = segments_max * PLANES_MIN as usize;
+        let buckets = Words64::new(planes_max * GROUPS * BUCKET_WORDS).map_err(said)?;
+        buckets.prefer_huge_pages(HUGE_FROM);
         Ok(Index {
             growth: AtomicU64::new(Growth { round: FIRST_ROUND, planes: PLANES_MIN, next: 0 }.pack()),
-            buckets: Words64::new(planes_max * GROUPS * BUCKET_WORDS).map_err(said)?,
+            buckets,
             locks: Words32::new(segments_max * LOCK_WORDS).map_err(said)?,
             entries: AtomicU64::new(0),
             segments_max,
@@ -206,8 +237,7 @@ impl Index {
         }
         let (group, tag) = ((hash.0 >> 40) as usize & (GROUPS - 1), tag_of(hash));
         let plane = plane_of(tag, planes) as usize;
-        let beyond = if plane < PLANES_MIN as usize { 0 } else { segments * PLANES_MIN as usize - PLANES_MIN as usize };
-        let first = (segment * PLANES_MIN as usize + plane + beyond) * GROUPS;
+        let first = growth::first_bucket(segments, segment, plane);
         Place {
             stripe: (segment * LOCK_WORDS + group / OCTET * (LOCK_WORDS / STRIPES)) as u32,
             home: (first + group) as u32,
@@ -449,7 +479,7 @@ impl Locked<'_> {
         for slot in index.matches(place.home(), place.tag) {
             let name = index.handle(place.home(), slot);
             if is_it(name, stable) {
-                return Some((Slot::Bucket(place.home(), slot, false), name));
+                return Some((Slot::home(place.home, slot), name));
             }
         }
         if index.elsewhere(place.home()) == 0 { None } else { self.find_away(is_it) }
@@ -462,7 +492,7 @@ impl Locked<'_> {
         for slot in index.matches(place.alternate(), place.tag | 1) {
             let name = index.handle(place.alternate(), slot);
             if is_it(name, stable) {
-                return Some((Slot::Bucket(place.alternate(), slot, true), name));
+                return Some((Slot::alternate(place.alternate, slot), name));
             }
         }
         if index.in_stash(place.home()) == 0 { None } else { self.find_stashed(is_it) }
@@ -473,7 +503,7 @@ impl Locked<'_> {
         let stable = Stable::from_guard(self);
         let stash = lock(&self.index.stash);
         let hit = stash.iter().find(|&&(hash, name)| hash == self.hash && is_it(name, stable));
-        hit.map(|&(_, name)| (Slot::Stash, name))
+        hit.map(|&(_, name)| (Slot::STASH, name))
     }
 
     /// The witness that published items of this stripe stay.
@@ -492,30 +522,26 @@ impl Locked<'_> {
 
     /// Puts another name into a found slot.
     pub fn replace(&self, slot: Slot, old: Ref, new: Ref) {
-        match slot {
-            Slot::Bucket(bucket, slot, away) => self.index.set(bucket, slot, self.place.tag | u16::from(away), new),
-            Slot::Stash => {
-                let mut stash = lock(&self.index.stash);
-                if let Some(entry) = stash.iter_mut().find(|(_, name)| *name == old) {
-                    entry.1 = new;
-                }
+        if slot == Slot::STASH {
+            let mut stash = lock(&self.index.stash);
+            if let Some(entry) = stash.iter_mut().find(|(_, name)| *name == old) {
+                entry.1 = new;
             }
+            return;
         }
+        self.index.set(slot.bucket(), slot.number(), self.place.tag | u16::from(slot.is_away()), new);
     }
 
     /// Removes a found entry.
     pub fn remove(&self, slot: Slot, name: Ref) {
-        match slot {
-            Slot::Bucket(bucket, slot, away) => {
-                self.index.set(bucket, slot, 0, Ref(0));
-                if away {
-                    self.index.add_away(self.place.home(), -1);
-                }
-            }
-            Slot::Stash => {
-                lock(&self.index.stash).retain(|&(_, other)| other != name);
-                self.index.stashed.fetch_sub(1, Ordering::Release);
-                self.index.add_stashed(self.place.home(), -1);
+        if slot == Slot::STASH {
+            lock(&self.index.stash).retain(|&(_, other)| other != name);
+            self.index.stashed.fetch_sub(1, Ordering::Release);
+            self.index.add_stashed(self.place.home(), -1);
+        } else {
+            self.index.set(slot.bucket(), slot.number(), 0, Ref(0));
+            if slot.is_away() {
+                self.index.add_away(self.place.home(), -1);
             }
         }
         self.index.count_less(self.index.locks.at(self.place.stripe() + 1));

@@ -61,6 +61,12 @@ mod lazy {
     words!(Words64, AtomicU64, "A lazily committed array of 64-bit atomics.");
 
     impl Words64 {
+        /// Asks for huge pages behind the first `from` bytes.
+        pub fn prefer_huge_pages(&self, from: usize) {
+            let bytes = self.len * 8;
+            self.mapping.advise_huge(from.min(bytes), bytes.saturating_sub(from), true);
+        }
+
         /// The eight words of a cache line.
         #[inline(always)]
         #[must_use]
@@ -101,6 +107,9 @@ mod modelled {
     words!(Words64, AtomicU64);
 
     impl Words64 {
+        /// Nothing to ask for under the model checker.
+        pub fn prefer_huge_pages(&self, _from: usize) {}
+
         /// The eight words of a cache line.
         pub fn line(&self, line: usize) -> &[AtomicU64] {
             &self.0[line * 8..line * 8 + 8]
