@@ -67,7 +67,7 @@ fn measure(cores: &Cores, path: &Path, identity: &Identity, tls: bool) -> Result
         options.extend(["-Z", "-o", &option]);
     }
     let server = Server::launch(&cores.command(path), &options)?;
-    let client = Dialer { config: tls.then(|| identity.client()) };
+    let client = Dialer { config: tls.then(|| identity.client(Resumption::disabled())) };
     let mut link = client.dial(&server, None)?;
     store(&mut link, "small", 100)?;
     store(&mut link, "large", 100_000)?;
@@ -80,7 +80,7 @@ fn measure(cores: &Cores, path: &Path, identity: &Identity, tls: bool) -> Result
     let take = |kind| per_turn(&server, HANDSHAKES, || client.dial(&server, kind).map(drop));
     let full = take(Some(HandshakeKind::Full).filter(|_| tls))?;
     let resumed = if tls {
-        let client = Dialer { config: Some(identity.client()) };
+        let client = Dialer { config: Some(identity.client(Resumption::in_memory_sessions(32))) };
         drop(client.dial(&server, None)?);
         per_turn(&server, HANDSHAKES, || client.dial(&server, Some(HandshakeKind::Resumed)).map(drop))?
     } else {
@@ -185,8 +185,8 @@ impl Identity {
         format!("ssl_chain_cert={},ssl_key={},ssl_session_cache", chain.display(), key.display())
     }
 
-    /// One that remembers sessions.
-    fn client(&self) -> Arc<ClientConfig> {
+    /// A client that trusts it.
+    fn client(&self, resumption: Resumption) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.cert.der().clone()).expect("it was made for that");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -195,7 +195,7 @@ impl Identity {
             .expect("ring has suites for them")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.resumption = Resumption::in_memory_sessions(32);
+        config.resumption = resumption;
         Arc::new(config)
     }
 }

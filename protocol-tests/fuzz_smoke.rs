@@ -37,6 +37,7 @@ fn conversations() -> Vec<Vec<u8>> {
         });
         let bytes = pieces.flatten().map(|piece| match piece {
             Piece::Bytes(bytes) => bytes.as_slice(),
+            Piece::Cas(_) => &[0; 8],
             _ => b"1".as_slice(),
         });
         bytes.collect::<Vec<_>>().concat()
@@ -91,6 +92,54 @@ fn lines_are_parsed_whatever_they_are() {
     }
     for _ in 0..rounds(20_000) {
         feed(targets::parse::run, &noise(&mut random, 300));
+    }
+}
+
+/// A frame whose fields fit each other now and then.
+fn frame(random: &mut Random) -> Vec<u8> {
+    let extras = [0, 0, 4, 8, 20][random.below(5)];
+    let key = random.below(12);
+    let value = random.below(12);
+    let mut bytes = vec![0x80, random.below(0x26) as u8, 0, key as u8, extras, 0, 0, 0, 0, 0, 0];
+    bytes.push(extras + (key + value) as u8);
+    bytes.extend((random.next() as u32).to_be_bytes());
+    bytes.extend((random.next() & random.next() & 3).to_be_bytes());
+    bytes.extend((0..usize::from(extras)).map(|_| (random.next() & random.next() & random.next()) as u8));
+    bytes.extend((0..key).map(|_| b"abc"[random.below(3)]));
+    bytes.extend((0..value).map(|_| b"0123456789 x"[random.below(12)]));
+    bytes
+}
+
+/// Another one, of which a few places may have been changed.
+fn spoilt(random: &mut Random, percent: usize, mut bytes: Vec<u8>) -> Vec<u8> {
+    if random.chance(percent) {
+        let other = frame(random);
+        mutate(&mut bytes, &other, random);
+    }
+    bytes
+}
+
+#[test]
+fn frames_are_parsed_whatever_they_are() {
+    let mut random = Random::new(4);
+    for _ in 0..rounds(100_000) {
+        let bytes = frame(&mut random);
+        let bytes = spoilt(&mut random, 50, bytes);
+        feed(targets::frame::run, &[&[random.next() as u8], bytes.as_slice()].concat());
+    }
+    for _ in 0..rounds(20_000) {
+        let noise = noise(&mut random, 300);
+        feed(targets::frame::run, &[&[random.next() as u8, 0x80], noise.as_slice()].concat());
+    }
+}
+
+#[test]
+fn frames_are_answered_alike_however_they_are_cut() {
+    let mut random = Random::new(5);
+    for _ in 0..rounds(600) {
+        let bytes: Vec<u8> = (0..1 + random.below(40)).flat_map(|_| frame(&mut random)).collect();
+        let bytes = spoilt(&mut random, 30, bytes);
+        feed(targets::conn::run, &[&[random.next() as u8], bytes.as_slice()].concat());
     }
 }
 

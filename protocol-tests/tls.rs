@@ -63,6 +63,54 @@ fn pipelined_requests_in_pieces_of_any_size_are_answered_in_order() {
 }
 
 #[test]
+fn messages_may_lie_in_many_records() {
+    let files = Files::new("fragments");
+    let server = files.start(&format!("ssl_verify_mode=2,{}", files.ca_option()), &[]);
+    for version in [&TLS12, &TLS13] {
+        // Records of 32 bytes are the least that TLS has; a chain of certificates takes hundreds of them, or two that are full.
+        for (certificates, record_bytes) in [(1, Some(32)), (20, Some(64)), (46, None), (1, Some(1000))] {
+            let (certificate, key) = files.clients.sign();
+            let chain = vec![certificate.der().clone(); certificates];
+            let length = chain.iter().map(|certificate| certificate.len()).sum::<usize>();
+            let client = TlsClient::with_chain(&files.servers, Some((chain, key)), &[version], record_bytes);
+            let mut link = client.connect(server.address).unwrap();
+            assert_eq!(
+                ask(&mut link, b"set a 0 0 5\r\nhello\r\nget a\r\n", b"END\r\n"),
+                b"STORED\r\nVALUE a 0 5\r\nhello\r\nEND\r\n",
+                "{length} bytes of certificates in records of {record_bytes:?}"
+            );
+        }
+        // Beyond 64 KiB a message is none.
+        let (certificate, key) = files.clients.sign();
+        let client =
+            TlsClient::with_chain(&files.servers, Some((vec![certificate.der().clone(); 250], key)), &[version], None);
+        assert!(!client.is_served(server.address));
+    }
+    assert!(files.client_signed_by(&files.clients).is_served(server.address));
+}
+
+#[test]
+fn keys_may_be_changed_in_the_middle() {
+    let files = Files::new("keys");
+    let server = files.start("", &[]);
+    let mut link = files.client().connect(server.address).unwrap();
+    let value = vec![b'v'; 100_000];
+    for round in 0..50 {
+        link.conn.refresh_traffic_keys().unwrap();
+        link.write_all(format!("set k{round} 0 0 100000\r\n").as_bytes()).unwrap();
+        link.conn.refresh_traffic_keys().unwrap();
+        link.write_all(&value).unwrap();
+        assert_eq!(ask(&mut link, b"\r\n", b"\r\n"), b"STORED\r\n");
+        link.conn.refresh_traffic_keys().unwrap();
+        assert_eq!(
+            ask(&mut link, format!("get k{round}\r\n").as_bytes(), b"END\r\n").len(),
+            100_000 + 25 + round.to_string().len()
+        );
+    }
+    assert_eq!(stat(&mut link, "ssl_proto_errors"), 0);
+}
+
+#[test]
 fn clients_are_asked_for_certificates_as_the_mode_says() {
     let files = Files::new("modes");
     let stranger = Authority::new();
@@ -513,6 +561,31 @@ fn end_with(server: &Server, bytes: &[u8]) {
         !matches!(ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
         "a client hangs: {bytes:?}"
     );
+}
+
+#[test]
+fn a_storm_of_handshakes_does_not_keep_others_waiting() {
+    const CROWD: usize = 1000;
+    let files = Files::new("storm");
+    let clear = support::server::free_port();
+    let list = format!("notls:127.0.0.1:{clear}");
+    let server = files.start("", &["-c", "2000", "-t", "1", "-l", &list]);
+    let hello = files.client().hello();
+    let mut bystander = Link::open(std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, clear))).unwrap();
+    let crowd: Vec<TcpStream> = (0..CROWD).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    let mut longest = Duration::ZERO;
+    for mut stream in &crowd {
+        stream.write_all(&hello).unwrap();
+    }
+    let storm = Instant::now();
+    while storm.elapsed() < Duration::from_millis(500) {
+        let asked = Instant::now();
+        assert_eq!(bystander.ask(b"mn\r\n", b"\r\n"), b"MN\r\n");
+        longest = longest.max(asked.elapsed());
+    }
+    println!("beside {CROWD} handshakes at once nobody waited longer than {longest:?}");
+    // A crowded machine may take its time; what is measured is above.
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
 }
 
 #[test]

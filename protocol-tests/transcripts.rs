@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use support::frame;
 use support::server::{self, Server};
 use support::transcript::{self, Agreement, Conversation, Exchange, Names, Piece, Step, Transcript};
 use support::{Link, escaped};
@@ -152,9 +153,10 @@ fn hold(conversation: &Conversation, cut: Cut) -> Result<usize, Failure> {
         }
     }
     if !server.closed && !conversation.ends_silent {
-        server.feed(b"mn\r\n");
-        if server.received != b"MN\r\n" {
-            return Err((conversation.line, format!("  at the end mn is answered {}", escaped(&server.received))));
+        let (question, answer) = conversation.last_question();
+        server.feed(question);
+        if server.received != answer {
+            return Err((conversation.line, format!("  at the end a noop is answered {}", escaped(&server.received))));
         }
     }
     Ok(longest)
@@ -243,8 +245,9 @@ impl Peer {
         if link.closed || conversation.ends_silent {
             return Ok(());
         }
-        let rest = link.ask(b"mn\r\n", b"MN\r\n");
-        if rest == b"MN\r\n" {
+        let (question, answer) = conversation.last_question();
+        let rest = link.ask(question, answer);
+        if rest == answer {
             return Ok(());
         }
         Err((
@@ -349,8 +352,11 @@ fn record(server: &Server, conversation: &Conversation, additions: &mut Vec<Addi
         }
         let unknown = exchange.expect.is_empty();
         let mark = if unknown { "<" } else { "<18" };
-        let mut lines: Vec<String> =
-            got.split_inclusive(|byte| *byte == b'\n').map(|line| format!("{mark} {}", escaped(line))).collect();
+        let mut lines: Vec<String> = if got.first() == Some(&0x81) {
+            frame::shown(&got).iter().map(|line| format!("{mark}b {line}")).collect()
+        } else {
+            got.split_inclusive(|byte| *byte == b'\n').map(|line| format!("{mark} {}", escaped(line))).collect()
+        };
         if got.is_empty() {
             lines.push(mark.to_owned());
         }

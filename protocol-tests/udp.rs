@@ -325,6 +325,25 @@ fn a_port_in_use_is_refused() {
 }
 
 #[test]
+fn every_address_of_the_list_is_served() {
+    let (four, six) = (free_udp_port(), free_udp_port());
+    let list = format!("127.0.0.1:{four},[::1]:{six}");
+    let udp = Udp::start(&["-l", &list]);
+    assert_eq!(udp.ask(1, b"set a 0 0 1\r\n1\r\n"), "STORED\r\n");
+    let socket = UdpSocket::bind("[::1]:0").expect("loopback has IPv6");
+    for address in
+        [SocketAddr::from((Ipv4Addr::LOCALHOST, four)), SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, six))]
+    {
+        let other = if address.is_ipv4() { udp.socket.try_clone() } else { socket.try_clone() }.unwrap();
+        other.set_read_timeout(Some(PATIENCE)).unwrap();
+        other.send_to(b"\0\x02\0\0\0\x01\0\0get a\r\n", address).unwrap();
+        let mut datagram = [0; 100];
+        let length = other.recv(&mut datagram).expect("an answer comes");
+        assert_eq!(&datagram[..length], b"\0\x02\0\0\0\x01\0\0VALUE a 0 1\r\n1\r\nEND\r\n");
+    }
+}
+
+#[test]
 fn datagrams_are_never_enciphered() {
     let files = Files::new("udp");
     let port = free_udp_port();

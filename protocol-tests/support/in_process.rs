@@ -7,7 +7,7 @@
 use memhold::clock::{Clock, Now};
 use memhold::commands::{Context, Server};
 use memhold::conn::{Conn, Next, Output};
-use memhold::server::{memory, options};
+use memhold::server::{memory, options, passwords};
 use memhold::stats::ThreadStats;
 use memhold::store::Store;
 use memhold::sync::{Arc, Ordering};
@@ -39,24 +39,18 @@ impl InProcess {
         let words: Vec<Vec<u8>> = flags.iter().map(|flag| flag.clone().into_bytes()).collect();
         let settings = options::parse("memhold", &words).expect("the transcript's flags are right").settings;
         let store = Store::open(&memory::store_config(&settings, 1)).expect("there is memory for the store");
+        let conn = Conn::speaking(settings.binding_protocol);
+        let credentials = passwords::load(&settings).expect("the transcript's passwords can be read");
         let server = Server::new(settings, Clock::start());
+        server.credentials.replace(credentials);
         let stats = Arc::clone(&server.threads[0]);
         let now = server.clock.now();
-        InProcess {
-            store,
-            server,
-            stats,
-            now,
-            conn: Conn::new(),
-            unread: Vec::new(),
-            received: Vec::new(),
-            closed: false,
-        }
+        InProcess { store, server, stats, now, conn, unread: Vec::new(), received: Vec::new(), closed: false }
     }
 
     /// A new connection in place of the old one.
     pub fn reconnect(&mut self) {
-        self.conn = Conn::new();
+        self.conn = Conn::speaking(self.server.settings.binding_protocol);
         self.unread.clear();
         self.received.clear();
         self.closed = false;

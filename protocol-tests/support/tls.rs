@@ -119,6 +119,17 @@ impl TlsClient {
         identity: Option<(rcgen::Certificate, KeyPair)>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> TlsClient {
+        let identity = identity.map(|(certificate, key)| (vec![certificate.der().clone()], key));
+        TlsClient::with_chain(authority, identity, versions, None)
+    }
+
+    /// The same with a chain of certificates, and records of at most so many bytes.
+    pub fn with_chain(
+        authority: &Authority,
+        identity: Option<(Vec<CertificateDer<'static>>, KeyPair)>,
+        versions: &[&'static SupportedProtocolVersion],
+        record_bytes: Option<usize>,
+    ) -> TlsClient {
         let mut roots = RootCertStore::empty();
         roots.add(authority.0.der().clone()).expect("it is an authority");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -128,12 +139,12 @@ impl TlsClient {
             .with_root_certificates(roots);
         let mut config = match identity {
             None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
+            Some((chain, key)) => {
                 let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
                 builder.with_client_auth_cert(chain, key).expect("certificate and key belong together")
             }
         };
+        config.max_fragment_size = record_bytes;
         config.resumption = Resumption::in_memory_sessions(16);
         TlsClient(Arc::new(config))
     }

@@ -3,6 +3,7 @@
 //! `protocol-tests/README.md` describes the format. This file only reads and compares; who answers (the library in process, a
 //! server behind a socket) is the runner's business.
 
+use super::frame;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,11 +41,25 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// What asks at its end whether everything has been said, in its own protocol, and the answer.
+    pub fn last_question(&self) -> (&'static [u8], &'static [u8]) {
+        let binary = self.steps.iter().any(|step| match step {
+            Step::Exchange(exchange) => matches!(exchange.send.first(), Some(Piece::Bytes(bytes)) if bytes[0] == 0x80),
+            Step::Advance(_) => false,
+        });
+        if binary { (&NOOP, &NOOP_ANSWER) } else { (b"mn\r\n", b"MN\r\n") }
+    }
+
     /// Whether time passes in it.
     pub fn moves_clock(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Advance(_)))
     }
 }
+
+/// The binary protocol's noop, with an opaque that nothing else has.
+const NOOP: [u8; 24] = [0x80, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd, 0xef, 0x01, 0, 0, 0, 0, 0, 0, 0, 0];
+const NOOP_ANSWER: [u8; 24] =
+    [0x81, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd, 0xef, 0x01, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// One step of a conversation.
 pub enum Step {
@@ -93,6 +108,10 @@ pub enum Piece {
     Any,
     /// `{lines}`: any number of whole lines.
     Lines,
+    /// A CAS of the binary protocol, 8 bytes and not 0; with a name, the number that has it in text.
+    Cas(Option<String>),
+    /// `<b {frames}`: any number of whole frames of the binary protocol.
+    Frames,
 }
 
 /// Reads every `.txt` file below `folder`, sorted by name.
@@ -156,8 +175,11 @@ fn add_line(conversation: &mut Conversation, number: usize, line: &str) -> Resul
         return add_directive(conversation, number, directive);
     }
     let (mark, text) = line.split_once(' ').unwrap_or((line, ""));
-    let pieces = pieces(text)?;
-    if mark == ">" {
+    let pieces = match mark {
+        ">b" | "<b" | "<18b" => frame::read(text, mark != ">b")?,
+        _ => pieces(text)?,
+    };
+    if mark == ">" || mark == ">b" {
         let exchange = match conversation.steps.last_mut() {
             Some(Step::Exchange(last)) if !last.answered() => last,
             _ => {
@@ -174,9 +196,9 @@ fn add_line(conversation: &mut Conversation, number: usize, line: &str) -> Resul
     exchange.lines.1 = number;
     match mark {
         "<" if pieces.is_empty() => exchange.silence = Some(number),
-        "<" => exchange.expect.extend(pieces),
-        "<18" => exchange.expect_18.get_or_insert_default().extend(pieces),
-        _ => return Err("a line begins with #, >, <, <18 or @".to_owned()),
+        "<" | "<b" => exchange.expect.extend(pieces),
+        "<18" | "<18b" => exchange.expect_18.get_or_insert_default().extend(pieces),
+        _ => return Err("a line begins with #, >, <, <18 or @, the middle three perhaps with b behind".to_owned()),
     }
     Ok(())
 }
@@ -207,6 +229,8 @@ fn add_directive(conversation: &mut Conversation, number: usize, directive: &str
     } else if directive.starts_with("not 1.6.18: ") {
         conversation.not_18 = true;
     } else if let Some(flags) = directive.strip_prefix("server") {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/protocol-tests/transcripts");
+        let flags = flags.replace("{folder}", folder);
         conversation.server = Some(flags.split_whitespace().map(str::to_owned).collect());
     } else {
         return Err("no such directive".to_owned());
@@ -215,7 +239,7 @@ fn add_directive(conversation: &mut Conversation, number: usize, directive: &str
 }
 
 /// Reads escapes and braces.
-fn pieces(text: &str) -> Result<Vec<Piece>, String> {
+pub fn pieces(text: &str) -> Result<Vec<Piece>, String> {
     let mut found = Vec::new();
     let mut bytes = Vec::new();
     let mut rest = text;
@@ -292,6 +316,10 @@ pub fn spelled(pieces: &[Piece], names: &Names) -> Vec<u8> {
                 Some(value) => bytes.extend_from_slice(value.as_bytes()),
                 None => panic!("{{{name}}} is sent before it was seen"),
             },
+            Piece::Cas(Some(name)) => match names.get(name).and_then(|value| value.parse::<u64>().ok()) {
+                Some(value) => bytes.extend(value.to_be_bytes()),
+                None => panic!("{{{name}}} is sent before it was seen"),
+            },
             other => panic!("{other:?} cannot be sent"),
         }
     }
@@ -329,12 +357,25 @@ fn compare_from(pieces: &[Piece], bytes: &[u8], at: usize, names: &mut Names) ->
             }
         }
         Piece::Lines => return compare_lines(after, bytes, at, names),
+        Piece::Frames => return compare_frames(after, bytes, at, names),
+        Piece::Cas(name) => match rest.first_chunk() {
+            None => return Agreement::SoFar,
+            Some([0, 0, 0, 0, 0, 0, 0, 0]) => return Agreement::No,
+            Some(eight) => {
+                let number = u64::from_be_bytes(*eight).to_string();
+                let name = name.clone().unwrap_or_default();
+                if !name.is_empty() && *names.entry(name).or_insert_with(|| number.clone()) != number {
+                    return Agreement::No;
+                }
+                at + eight.len()
+            }
+        },
         Piece::Any => return compare_any(after, bytes, at, names),
         Piece::Number | Piece::Range(..) | Piece::Named(_) => {
             at + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
         }
     };
-    if !matches!(piece, Piece::Bytes(_)) {
+    if !matches!(piece, Piece::Bytes(_) | Piece::Cas(_)) {
         if end == bytes.len() {
             return Agreement::SoFar;
         }
@@ -368,6 +409,23 @@ fn compare_any(after: &[Piece], bytes: &[u8], from: usize, names: &mut Names) ->
     Agreement::SoFar
 }
 
+/// Skips as few whole frames as let the rest agree.
+fn compare_frames(after: &[Piece], bytes: &[u8], mut at: usize, names: &mut Names) -> Agreement {
+    loop {
+        match compare_from(after, bytes, at, names) {
+            Agreement::No => {}
+            // At the end of the input it is not known yet whether one more frame comes.
+            other => return other,
+        }
+        match frame::len(&bytes[at..]) {
+            Some(length) if at + length <= bytes.len() => at += length,
+            Some(_) => return Agreement::SoFar,
+            None if bytes.len() - at < 24 => return Agreement::SoFar,
+            None => return Agreement::No,
+        }
+    }
+}
+
 /// Skips as few whole lines as let the rest agree.
 fn compare_lines(after: &[Piece], bytes: &[u8], from: usize, names: &mut Names) -> Agreement {
     let mut at = from;
@@ -398,6 +456,8 @@ pub fn shown(pieces: &[Piece]) -> String {
             Piece::Named(name) => text.push_str(&format!("{{{name}}}")),
             Piece::Any => text.push_str("{any}"),
             Piece::Lines => text.push_str("{lines}"),
+            Piece::Cas(name) => text.push_str(&format!("{{cas {}}}", name.as_deref().unwrap_or("any"))),
+            Piece::Frames => text.push_str("{frames}"),
         }
     }
     text

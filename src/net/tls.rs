@@ -18,8 +18,8 @@ use super::stream::again_if_interrupted;
 use crate::stats::{Process, ProcessStats};
 use crate::sync::Arc;
 
-/// Most bytes of a record, or of a handshake message in several, that are waited for. A record has at most 18 KiB; longer messages
-/// (chains of client certificates of that size) are not accepted.
+/// Most bytes of a record, or of a handshake message in several, that are kept until the rest comes. A record has at most 18 KiB; a
+/// longer message (a chain of client certificates) has to come at once.
 pub(super) const RECORD_BYTES_MAX: usize = 20 << 10;
 
 /// What a handshake under way costs the process beside its incomplete record, in bytes: counted over a thousand of them.

@@ -420,8 +420,6 @@ fn items_that_are_read_outlive_those_that_are_not() {
     store.check(now).expect("sound");
 }
 
-/// Runs operations, loses every store to the arena after a random one, rebuilds from the pages and compares: all that was
-/// acknowledged before the cut is there whole, the operation that was cut is there before or after, never in between.
 #[test]
 fn items_that_were_read_are_told_apart_from_those_that_were_not() {
     let store = Store::open(&config(16)).expect("memory");
@@ -435,12 +433,15 @@ fn items_that_were_read_are_told_apart_from_those_that_were_not() {
         assert!(get(&store, format!("500:{n}").as_bytes(), now).is_some());
         assert!(get(&store, format!("200000:{n}").as_bytes(), now).is_some());
     }
+    store.sample_shares(now);
     let [small, large] = store.classes()[..] else { panic!("two classes") };
     assert!((4..=16).contains(&small.number_warm), "about half, by a sample: {}", small.number_warm);
     assert_eq!(small.number_warm + small.number_cold, 20);
     assert_eq!((large.number_warm, large.number_cold), (10, 10));
 }
 
+/// Runs operations, loses every store to the arena after a random one, rebuilds from the pages and compares: all that was
+/// acknowledged before the cut is there whole, the operation that was cut is there before or after, never in between.
 #[test]
 fn cut_at_any_store_every_acknowledged_item_is_found_again() {
     for seed in 0..400u64 {

@@ -4,6 +4,7 @@
 use memhold::clock::{Clock, Now};
 use memhold::commands::{Context, Server};
 use memhold::conn::{Conn, Next, Output};
+use memhold::protocol::binary::REQUEST_MAGIC;
 use memhold::protocol::limits::LINE_MAX;
 use memhold::settings::Settings;
 use memhold::store::{Config, SlabTable, Store};
@@ -20,9 +21,18 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
+/// Header, extras and key of a binary frame are waited for up to this many bytes (section 6.2).
+const FRAME_HEAD_MAX: usize = 16 << 10;
+
+/// The opcode of statistics.
+const STAT: u8 = 0x10;
+
 /// What may be answered differently in pieces: lines too long to be true (section 2.1 of the reference), dumps and watchers behind
 /// replies that are not yet sent (12, 13.1), and statistics, which tell the time and count turns.
 fn depends_on_timing(conversation: &[u8]) -> bool {
+    if conversation.first() == Some(&REQUEST_MAGIC) {
+        return conversation.windows(2).any(|two| two == [REQUEST_MAGIC, STAT]);
+    }
     let has = |word: &[u8]| conversation.windows(word.len()).any(|window| window == word);
     has(b"stats")
         || has(b"dump")
@@ -66,7 +76,8 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
                 Next::Close | Next::Shutdown { .. } => break 'conversation,
             }
         }
-        assert!(unread.len() <= LINE_MAX + 2 || piece_max == usize::MAX, "{} bytes are held back", unread.len());
+        let held_max = if conversation[0] == REQUEST_MAGIC { FRAME_HEAD_MAX } else { LINE_MAX + 2 };
+        assert!(unread.len() <= held_max || piece_max == usize::MAX, "{} bytes are held back", unread.len());
     }
     drop((conn, out));
     store.maintain(cx.now);

@@ -4,5 +4,6 @@
 #![allow(dead_code, reason = "each fuzz binary uses its own target")]
 
 pub mod conn;
+pub mod frame;
 pub mod parse;
 pub mod store;
