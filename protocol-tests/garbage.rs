@@ -1,5 +1,5 @@
-//! Bytes that mean nothing, from many connections and in datagrams (`tls.rs` does the same over TLS): the server answers or
-//! hangs up, stays what it was, and goes on serving. The figures before and after are printed.
+//! Bytes that mean nothing, from many connections and in datagrams (`tls.rs` does the same over TLS): the server answers or hangs
+//! up, stays what it was, and goes on serving. The figures before and after are printed.
 
 mod support;
 
