@@ -99,6 +99,11 @@ impl Listener {
         Listener { tls: Some((tls, client)), ..self }
     }
 
+    /// Which certificate it asks clients for, when it speaks TLS.
+    pub(super) fn client_cert(&self) -> Option<ClientCert> {
+        self.tls.as_ref().map(|(_, client)| *client)
+    }
+
     /// Puts TLS on an accepted socket where that is spoken.
     pub(super) fn encipher(&self, stream: mio::net::TcpStream) -> Stream {
         match &self.tls {
