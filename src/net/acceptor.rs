@@ -132,7 +132,7 @@ impl Acceptor {
                 self.accept_all();
             }
         }
-        self.doors.into_iter().map(|door| door.listener).collect()
+        self.doors.into_iter().map(|door| door.listener.unregistered()).collect()
     }
 
     fn timeout(&self) -> Option<Duration> {

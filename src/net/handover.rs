@@ -12,8 +12,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 
 use super::certificates::{ClientCert, Tls};
-use super::listener::{ListenSocket, Listener};
 use super::client::HandedParts;
+use super::listener::{ListenSocket, Listener};
 use crate::conn::Conn;
 use crate::conn::handover::{Broken, Reader, Writer, read_protocol, write_protocol};
 use crate::sync::Arc;
@@ -37,6 +37,12 @@ pub(super) struct HandedClient {
 }
 
 impl Handover {
+    /// Listeners, and nobody yet.
+    #[must_use]
+    pub fn of(listeners: Vec<Listener>) -> Handover {
+        Handover { listeners, clients: Vec::new() }
+    }
+
     /// How many clients there are.
     #[must_use]
     pub fn clients(&self) -> usize {
@@ -149,11 +155,7 @@ impl Descriptors {
     }
 }
 
-fn read_listener(
-    reader: &mut Reader<'_>,
-    taken: &mut Descriptors,
-    tls: Option<&Arc<Tls>>,
-) -> Result<Listener, String> {
+fn read_listener(reader: &mut Reader<'_>, taken: &mut Descriptors, tls: Option<&Arc<Tls>>) -> Result<Listener, String> {
     let fd = taken.take(reader)?;
     let kind = reader.byte().map_err(broken)?;
     let protocol = read_protocol(reader).map_err(broken)?;

@@ -39,6 +39,7 @@ mod tests;
 use std::io;
 use std::thread::{self, JoinHandle};
 
+pub use crate::conn::handover::{Broken, Reader, Writer};
 pub use certificates::{ClientCert, Tls};
 pub use handover::Handover;
 pub use inherited::listen_inherited;
@@ -49,8 +50,9 @@ pub use udp::listen_udp;
 use crate::commands::Server;
 use crate::commands::server::{ConnRow, ConnTable};
 use crate::settings::Settings;
+use crate::stats::Process;
 use crate::store::Store;
-use crate::sync::{Arc, AtomicU32, Ordering};
+use crate::sync::{Arc, AtomicU32, Ordering, lock};
 use acceptor::Acceptor;
 use budget::Budget;
 use handover::HandedClient;
@@ -169,8 +171,7 @@ impl Workers {
         }
         let rosters: Vec<_> = workers.iter().map(|worker| Arc::clone(worker.roster())).collect();
         let table = Table::new(&listeners, udp, rosters.clone(), shared.server.started_seconds);
-        // Set before only when the server was started twice, and then the first table is as good.
-        let _ = shared.server.conns.set(Box::new(table));
+        *lock(&shared.server.conns) = Some(Box::new(table));
         let (acceptor, knock) = Acceptor::new(Arc::clone(&shared), listeners, rosters.clone())?;
         for (number, client) in clients.into_iter().enumerate() {
             workers[number % count].resume(client);
@@ -226,6 +227,8 @@ impl Workers {
         for worker in self.workers {
             handover.clients.append(&mut worker.join().unwrap_or_default());
         }
+        // Whoever goes on counts them anew, even if it is this process.
+        self.shared.server.process.set(Process::CurrConnections, 0);
         handover
     }
 }

@@ -86,7 +86,7 @@ impl Store {
         }
         let more = Arena::more_needed(&superblock, config.memory_bytes)?;
         for size in Arena::chunk_sizes(file, &superblock)? {
-            if size != LARGE_PAGE && classes.class_of_size(size as usize).is_none() {
+            if size != LARGE_PAGE && !classes.sizes.contains(&(size as usize)) {
                 return Err(Trouble::Differs(format!("chunks of {size} bytes")));
             }
         }
