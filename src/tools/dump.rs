@@ -148,7 +148,8 @@ impl Dump<'_> {
                 }
             }
         }
-        Err(refusal.unwrap_or_else(|| Failure(format!("{}: the server's crawler is busy: try again later", self.server))))
+        Err(refusal
+            .unwrap_or_else(|| Failure(format!("{}: the server's crawler is busy: try again later", self.server))))
     }
 
     /// Lists all keys, and fetches the items on the way.

@@ -93,7 +93,8 @@ fn open(file: &Path, what: &'static str) -> Result<(Reader<File>, ProgressBar), 
     if !facts.is_file() {
         return Err(Failure(format!("{}: not a file; it is read twice, so a pipe will not do", file.display())));
     }
-    let reader = Reader::begin(input, facts.len()).map_err(|broken| Failure(format!("{}: {broken}", file.display())))?;
+    let reader =
+        Reader::begin(input, facts.len()).map_err(|broken| Failure(format!("{}: {broken}", file.display())))?;
     Ok((reader, progress::bar(what, facts.len(), true)))
 }
 
@@ -156,9 +157,8 @@ impl Load<'_> {
             return self.store_binary(item, exptime);
         };
         let base64 = if base64 { " b" } else { "" };
-        let mention = |verb: &str, length: &str| {
-            [verb.as_bytes(), b" ", &key, length.as_bytes(), base64.as_bytes()].concat()
-        };
+        let mention =
+            |verb: &str, length: &str| [verb.as_bytes(), b" ", &key, length.as_bytes(), base64.as_bytes()].concat();
         let out = &mut self.requests;
         out.extend_from_slice(&mention("ms", &format!(" {}", item.value.len())));
         // Writing to memory does not fail.
