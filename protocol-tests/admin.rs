@@ -276,3 +276,15 @@ fn temporary_items_are_counted_apart() {
     let seen = counts.map(|name| line(&mut link, "items", &format!("items:1:{name}")));
     assert_eq!(seen, [5, 0, 1, 2, 2]);
 }
+
+#[test]
+fn with_napi_ids_clients_of_loopback_go_anywhere_and_are_counted() {
+    let server = Server::start(&memhold(), &["-N", "2"]);
+    let mut links: Vec<Link> = (0..6).map(|_| server.connect()).collect();
+    for link in &mut links {
+        assert_eq!(link.ask(b"mn\r\n", b"\r\n"), b"MN\r\n");
+    }
+    let link = &mut links[0];
+    assert!(line(link, "", "round_robin_fallback") >= 6);
+    assert_eq!((line(link, "", "unexpected_napi_ids"), line(link, "settings", "num_napi_ids")), (0, 2));
+}

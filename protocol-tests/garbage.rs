@@ -1,13 +1,14 @@
-//! Bytes that mean nothing, from many connections: the server answers or hangs up, stays what it was, and goes on serving. The
-//! figures before and after are printed.
+//! Bytes that mean nothing, from many connections and in datagrams (`tls.rs` does the same over TLS): the server answers or hangs
+//! up, stays what it was, and goes on serving. The figures before and after are printed.
 
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream, UdpSocket};
+use std::time::Instant;
 
 use support::random::Random;
-use support::server::{self, Server};
+use support::server::{self, Server, free_port};
 use support::{PATIENCE, escaped};
 
 /// Bad frames of each opcode.
@@ -136,4 +137,40 @@ fn random_bytes_leave_nothing_behind() {
         say(&server, &bytes);
     }
     check(server, &before, &format!("{STRINGS} random byte strings"));
+}
+
+/// Datagrams between two looks whether the server still answers; no more than a socket's buffer holds.
+const VOLLEY: usize = 32;
+
+#[test]
+fn datagrams_leave_nothing_behind() {
+    let port = free_port();
+    let server = Server::start(&server::memhold(), &["-m", "64", "-U", &port.to_string()]);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    socket.connect((Ipv4Addr::LOCALHOST, port)).expect("loopback can be reached");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
+    let mut random = Random::new(13);
+    let volley = |number: usize, random: &mut Random| {
+        for _ in 0..VOLLEY {
+            let payload = if random.chance(50) { noise(random) } else { bad_frame(random.next() as u8, random) };
+            let header = if random.chance(90) { [0, 1, 0, 0, 0, 1, 0, 0] } else { random.next().to_be_bytes() };
+            let _ = socket.send(&[&header[..], &payload].concat());
+        }
+        let id = [0x40 | (number >> 8) as u8 & 0x3f, number as u8];
+        let question = [&id[..], &[0, 0, 0, 1, 0, 0], b"version\r\n"].concat();
+        let mut answer = [0; 65536];
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // The question may have found no room.
+            let _ = socket.send(&question);
+            match socket.recv(&mut answer) {
+                Ok(n) if answer[..n].starts_with(&id) && answer[..n].ends_with(b"VERSION 1.6.45\r\n") => return,
+                _ => assert!(Instant::now() < deadline, "the server answers over UDP"),
+            }
+        }
+    };
+    (0..50).for_each(|number| volley(number, &mut random));
+    let before = Figures::of(&server);
+    (50..50 + STRINGS / VOLLEY).for_each(|number| volley(number, &mut random));
+    check(server, &before, &format!("{STRINGS} datagrams"));
 }

@@ -23,11 +23,18 @@ type Refusal = (&'static [&'static str], i32, &'static str);
 const REFUSED_FLAGS: &[Refusal] = &[
     (&["-p", "70000"], 64, "ERROR: Invalid port number 70000."),
     (&["-c", "0"], 1, "Maximum connections must be greater than 0"),
+    (
+        &["-c", "2147483647"],
+        71,
+        "failed to set rlimit for open files. Try starting as root or requesting smaller maxconns value.",
+    ),
     (&["-f", "1.0"], 1, "Factor must be greater than 1"),
     (&["-n", "0"], 1, "Chunk size must be greater than 0"),
     (&["-n", "abc"], 1, "Chunk size must be greater than 0"),
     (&["-D", ""], 1, "No delimiter specified"),
     (&["-t", "0"], 1, "Number of threads must be greater than 0"),
+    (&["-N", "0"], 1, "Maximum number of NAPI IDs must be greater than 0"),
+    (&["-N", "5"], 64, "Number of napi_ids(5) cannot be greater than number of threads(4)"),
     (&["-R", "0"], 1, "Number of requests per event must be greater than 0"),
     (&["-B", "morse"], 64, "Invalid value for binding protocol: morse"),
     (&["-I", "1000"], 64, "Item max size cannot be less than 1024 bytes."),

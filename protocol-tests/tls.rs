@@ -133,7 +133,11 @@ fn a_client_that_trusts_another_authority_goes_away() {
     let suspicious = TlsClient::trusting(&Authority::new(), None, &[&TLS13]);
     assert!(suspicious.connect(server.address).is_err());
     let mut link = files.client().connect(server.address).unwrap();
-    assert_eq!(stat(&mut link, "ssl_handshake_errors"), 1);
+    // Its alert may be read a little later.
+    let deadline = Instant::now() + PATIENCE;
+    while stat(&mut link, "ssl_handshake_errors") != 1 {
+        assert!(Instant::now() < deadline, "{}", stat(&mut link, "ssl_handshake_errors"));
+    }
 }
 
 #[test]
@@ -226,6 +230,43 @@ fn fresh_certificates_are_for_new_clients_and_old_ones_stay() {
         assert!(Instant::now() < deadline, "SIGHUP reads the certificates again");
     }
     assert_eq!(stat(&mut link, "time_since_server_cert_refresh") / 60, 0);
+}
+
+#[test]
+fn a_daemon_finds_its_files_again_and_names_them_as_they_were_given() {
+    let files = Files::new("daemon");
+    let port = support::server::free_port();
+    let status = Command::new(memhold())
+        .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string(), "-d", "-P"])
+        .arg(files.path("pid"))
+        .args(["-Z", "-o", "ssl_chain_cert=chain.pem,ssl_key=key.pem"])
+        .current_dir(files.path(""))
+        .status()
+        .expect("the binary runs");
+    assert!(status.success());
+    let _daemon = Daemon(files.path("pid"));
+    let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
+    let deadline = Instant::now() + PATIENCE;
+    while !files.client().is_served(address) {
+        assert!(Instant::now() < deadline, "it serves");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut link = files.client().connect(address).unwrap();
+    assert_eq!(ask(&mut link, b"refresh_certs\r\n", b"\r\n"), b"OK\r\n");
+    std::fs::remove_file(files.path("chain.pem")).unwrap();
+    let expected = b"Error loading the certificate chain: chain.pem : No such file or directory\r\n";
+    assert_eq!(ask(&mut link, b"refresh_certs\r\n", b"\r\n"), expected);
+}
+
+/// A server in the background, by its pid file; ended with the test.
+struct Daemon(std::path::PathBuf);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(pid) = std::fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok()) {
+            support::server::signal(pid, "TERM");
+        }
+    }
 }
 
 #[test]
@@ -564,6 +605,29 @@ fn end_with(server: &Server, bytes: &[u8]) {
 }
 
 #[test]
+fn half_handshakes_that_use_up_the_memory_of_clients_make_room_for_others() {
+    const CROWD: usize = 400;
+    let files = Files::new("budget");
+    // Room for 128 handshakes at a time.
+    let server = files.start("", &["-c", "2000", "-o", "read_buf_mem_limit=1"]);
+    let hello = files.client().hello();
+    let before = server.resident();
+    let crowd: Vec<TcpStream> = (0..CROWD)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(&hello).unwrap();
+            stream
+        })
+        .collect();
+    let started = Instant::now();
+    assert!(files.client().is_served(server.address));
+    let grown = server.resident().saturating_sub(before);
+    println!("served after {:?}, {grown} bytes for {CROWD}", started.elapsed());
+    assert!(grown <= 4 << 20, "{grown} bytes");
+    drop(crowd);
+}
+
+#[test]
 fn a_storm_of_handshakes_does_not_keep_others_waiting() {
     const CROWD: usize = 1000;
     let files = Files::new("storm");
@@ -631,6 +695,35 @@ fn clients_that_do_not_read_cost_no_more_than_in_the_clear() {
 }
 
 #[test]
+fn with_little_memory_a_hundred_uploads_at_once_get_done() {
+    let files = Files::new("uploads");
+    let server = files.start("", &["-c", "1000", "-L", "-m", "64"]);
+    let client = files.client();
+    let value = [b"set honest 0 0 1000000\r\n", &vec![b'h'; 1_000_000][..], b"\r\n"].concat();
+    let before = server.resident();
+    // Each is stored, or, having waited long, told that there was no memory.
+    let said: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..100)
+            .map(|_| {
+                let (client, server, value) = (&client, &server, &value);
+                scope.spawn(move || {
+                    let mut link = client.connect(server.address).unwrap();
+                    link.write_all(value).unwrap();
+                    ask(&mut link, b"", b"\r\n")
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let stored = said.iter().filter(|line| *line == b"STORED\r\n").count();
+    let refused = said.iter().filter(|line| line.starts_with(b"SERVER_ERROR ")).count();
+    let grown = server.resident().saturating_sub(before);
+    println!("{stored} stored, {refused} refused, {grown} bytes more than before");
+    assert!(stored + refused == 100 && stored >= 50, "{stored} stored, {refused} refused");
+    assert!(grown <= 64 << 20);
+}
+
+#[test]
 fn what_a_tls_connection_costs_while_it_is_idle_is_bounded() {
     const CROWD: usize = 1000;
     let files = Files::new("idle");
@@ -650,6 +743,6 @@ fn what_a_tls_connection_costs_while_it_is_idle_is_bounded() {
     let crowd = connect(CROWD);
     let each = server.resident().saturating_sub(before) / CROWD as u64;
     println!("an idle TLS connection: {each} bytes");
-    assert!(each <= 4096, "{each} bytes");
+    assert!(each <= 6144, "{each} bytes");
     drop(crowd);
 }

@@ -26,12 +26,12 @@ _memhold() {
         _memhold_extended "$word"
         return
         ;;
-    -p|--port|-U|--udp-port|-a|--unix-mask|-l|--listen|-m|--memory-limit|-c|--conn-limit|-f|--slab-growth-factor|-n|--slab-min-size|-D|-t|--threads|-R|--max-reqs-per-event|-b|--listen-backlog|-I|--max-item-size|--instance)
+    -p|--port|-U|--udp-port|-a|--unix-mask|-l|--listen|-m|--memory-limit|-c|--conn-limit|-f|--slab-growth-factor|-n|--slab-min-size|-D|-t|--threads|-R|--max-reqs-per-event|-b|--listen-backlog|-I|--max-item-size|-N|--napi-ids|--instance)
         :
         return
         ;;
     esac
-    list='-p --port -U --udp-port -s --unix-socket -a --unix-mask -A --enable-shutdown -l --listen -d --daemon -r --enable-coredumps -u --user -m --memory-limit -M --disable-evictions -c --conn-limit -k --lock-memory -v --verbose -h --help -i --license -V --version -P --pidfile -f --slab-growth-factor -n --slab-min-size -L --enable-largepages -D -t --threads -R --max-reqs-per-event -C --disable-cas -b --listen-backlog -B --protocol -I --max-item-size -S --enable-sasl -F --disable-flush-all -X --disable-dumping -W --disable-watch -Y --auth-file -e --memory-file -Z --enable-ssl -o --extended --config --instance --check-config'
+    list='-p --port -U --udp-port -s --unix-socket -a --unix-mask -A --enable-shutdown -l --listen -d --daemon -r --enable-coredumps -u --user -m --memory-limit -M --disable-evictions -c --conn-limit -k --lock-memory -v --verbose -h --help -i --license -V --version -P --pidfile -f --slab-growth-factor -n --slab-min-size -L --enable-largepages -D -t --threads -R --max-reqs-per-event -C --disable-cas -b --listen-backlog -B --protocol -I --max-item-size -S --enable-sasl -F --disable-flush-all -X --disable-dumping -W --disable-watch -Y --auth-file -e --memory-file -Z --enable-ssl -o --extended -N --napi-ids --config --instance --check-config'
     mapfile -t COMPREPLY < <(compgen -W "$list" -- "$word")
 }
 

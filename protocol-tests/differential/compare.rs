@@ -15,7 +15,7 @@ pub struct Ids {
 
 impl Ids {
     /// Whether these two may belong together; from now on they do.
-    fn pair(&mut self, ours: &[u8], theirs: &[u8]) -> bool {
+    pub fn pair(&mut self, ours: &[u8], theirs: &[u8]) -> bool {
         let (Some(ours), Some(theirs)) = (number(ours), number(theirs)) else {
             return false;
         };

@@ -12,9 +12,11 @@
 mod support;
 
 mod compare;
+mod frames;
 mod generate;
 
 use compare::{Cases, Ids, same};
+use frames::Frame;
 use generate::{Command, Generator};
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,13 +61,15 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 struct Side {
     server: Server,
     link: Link,
+    /// The one that speaks binary.
+    frames: Link,
     version: String,
 }
 
 impl Side {
     fn start(binary: &Path, flags: &[&str]) -> Side {
         let server = Server::start(binary, flags);
-        Side { link: server.connect(), version: server.version(), server }
+        Side { link: server.connect(), frames: server.connect(), version: server.version(), server }
     }
 
     /// Reads until `count` fences were answered or the connection ends; gives what was said before each.
@@ -82,6 +86,32 @@ impl Side {
         if parts.len() < count {
             parts.push(bytes[from..].to_vec());
         }
+        parts
+    }
+}
+
+impl Side {
+    /// The same in the binary protocol.
+    fn frame_replies(&mut self, count: usize) -> Vec<Vec<u8>> {
+        let (mut parts, mut part) = (Vec::with_capacity(count), Vec::new());
+        let mut at = 0;
+        self.frames.read_until(|bytes| {
+            while let Some(length) = frames::len(&bytes[at..]).filter(|length| at + length <= bytes.len()) {
+                let frame = &bytes[at..at + length];
+                at += length;
+                if frame == frames::FENCE_ANSWER {
+                    parts.push(std::mem::take(&mut part));
+                } else {
+                    part.extend_from_slice(frame);
+                }
+            }
+            parts.len() >= count
+        });
+        if parts.len() < count {
+            part.extend_from_slice(&self.frames.received[at..]);
+            parts.push(part);
+        }
+        self.frames.take();
         parts
     }
 }
@@ -111,8 +141,9 @@ struct Run {
 
 impl Run {
     fn new(ours: &Path, theirs: &Path, seed: u64) -> Run {
-        // Without the background threads memcached never holds an item while we increment it, which would change the padding.
-        let quiet = ["-o", "no_lru_maintainer,no_lru_crawler", "-m", "512"];
+        // Without the background threads, and with one worker for both connections, memcached never holds an item while we
+        // increment it, which would change the padding.
+        let quiet = ["-o", "no_lru_maintainer,no_lru_crawler", "-m", "512", "-t", "1"];
         let ours = Side::start(ours, if ours == theirs { &quiet } else { &["-m", "512", "-f", "1.25"] });
         let theirs = Side::start(theirs, &quiet);
         println!("differential: {} beside {}", ours.version, theirs.version);
@@ -132,6 +163,9 @@ impl Run {
 
     /// A few commands in one write, and their replies.
     fn batch(&mut self) {
+        if self.random.chance(30) {
+            return self.frame_batch();
+        }
         let mut commands = Vec::new();
         let size = 1 + self.random.below(24);
         while commands.len() < size {
@@ -177,6 +211,61 @@ impl Run {
             }
         }
         self.reconnect(commands);
+    }
+
+    /// The same in the binary protocol, over the same items.
+    fn frame_batch(&mut self) {
+        let size = 1 + self.random.below(24);
+        let mut batch: Vec<Frame> = (0..size).map(|_| frames::next(&mut self.random, &self.ids)).collect();
+        if self.random.chance(5) {
+            // memcached loses what it has said before it hangs up.
+            batch = vec![frames::malformed(&mut self.random)];
+        }
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for frame in &batch {
+            ours.extend_from_slice(&frame.ours);
+            theirs.extend_from_slice(&frame.theirs);
+            if !frame.closes {
+                ours.extend(frames::FENCE);
+                theirs.extend(frames::FENCE);
+            }
+        }
+        let cut = if self.random.chance(30) { self.random.below(ours.len()) } else { 0 };
+        self.ours.frames.send(&ours[..cut]);
+        self.theirs.frames.send(&theirs);
+        self.ours.frames.send(&ours[cut..]);
+        let count = batch.len();
+        let (said, expected) = (self.ours.frame_replies(count), self.theirs.frame_replies(count));
+        self.done += count as u64;
+        for (index, frame) in batch.iter().enumerate() {
+            let empty = Vec::new();
+            let pair = (said.get(index).unwrap_or(&empty), expected.get(index).unwrap_or(&empty));
+            self.recent.push(shortened(&frame.ours));
+            if !frames::same(pair.0, pair.1, &mut self.ids) {
+                self.differences += 1;
+                println!("DIFFERENCE {} after {} commands, in binary", self.differences, self.done);
+                println!("  sent   {}", shortened(&frame.ours));
+                println!("  ours   {}\n  theirs {}", shortened(pair.0), shortened(pair.1));
+                let before = self.recent.iter().rev().skip(1).take(6).collect::<Vec<_>>();
+                before.iter().rev().for_each(|earlier| println!("    before: {earlier}"));
+                return self.same_start();
+            }
+        }
+        let should_close = batch.iter().any(|frame| frame.closes);
+        let ends = if should_close {
+            (self.ours.frames.reaches_end(), self.theirs.frames.reaches_end())
+        } else {
+            (self.ours.frames.closed, self.theirs.frames.closed)
+        };
+        if ends != (should_close, should_close) {
+            self.differences += 1;
+            println!("DIFFERENCE: closed (ours, theirs) = {ends:?} after {}", shortened(&batch[count - 1].ours));
+        }
+        if ends != (false, false) {
+            self.closed += 1;
+            self.ours.frames = self.ours.server.connect();
+            self.theirs.frames = self.theirs.server.connect();
+        }
     }
 
     /// Compares the replies to one command, and reports a difference. Whether they agree.
@@ -233,6 +322,7 @@ impl Run {
     fn same_start(&mut self) {
         for side in [&mut self.ours, &mut self.theirs] {
             side.link = side.server.connect();
+            side.frames = side.server.connect();
             side.link.ask(b"flush_all\r\n", b"\r\n");
         }
     }

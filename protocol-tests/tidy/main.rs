@@ -9,14 +9,14 @@
 mod map;
 mod source;
 
-use memhold::server::{completions, documents};
+use memhold::server::{compatibility, completions, documents};
 use source::{Source, files, names_after, root, sources, words};
 use std::fs;
 
 /// What each layer may name of the others; see the map in `src/lib.rs`. Below are the leaves.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["server", "tools"]),
-    ("server", &["net", "commands", "store", "stats", "settings", "logger", "clock", "sync", "sys"]),
+    ("server", &["net", "commands", "protocol", "store", "stats", "settings", "logger", "clock", "sync", "sys"]),
     ("tools", &["server", "protocol", "stats", "settings", "clock", "sync", "sys"]),
     ("net", &["conn", "commands", "store", "stats", "settings", "logger", "clock", "sync", "sys"]),
     ("conn", &["commands", "protocol", "store", "stats", "settings", "logger", "clock", "sync"]),
@@ -248,6 +248,7 @@ fn generated_documents_are_fresh() {
     let mut generated = vec![
         ("docs/options.md".to_owned(), options),
         ("docs/counters.md".to_owned(), counters),
+        ("docs/compatibility.md".to_owned(), compatibility::markdown()),
         ("docs/memhold.1".to_owned(), manual),
         ("ARCHITECTURE.md".to_owned(), architecture),
     ];

@@ -15,11 +15,13 @@ use mio::{Events, Interest, Poll, Token};
 use super::Shared;
 use super::knock::Knock;
 use super::listener::{ListenSocket, Listener};
+use super::napi::{Placed, Queues};
 use super::roster::{Roster, WAKE};
 use super::stream::Stream;
 use crate::settings::BindingProtocol;
 use crate::stats::Process;
 use crate::sync::Arc;
+use crate::sys::socket;
 
 /// Clients accepted from one listener before the next has its turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -38,6 +40,8 @@ pub(super) struct Acceptor {
     rosters: Vec<Arc<Roster>>,
     /// Where the search for the least loaded worker begins, so that ties go round.
     turn: usize,
+    /// `-N`.
+    queues: Option<Queues>,
     /// Most clients at a time.
     limit: usize,
     /// Most clients there have been.
@@ -103,8 +107,9 @@ impl Acceptor {
         let (limit, fast) = (settings.maxconns as usize, settings.maxconns_fast);
         let spare = open_spare();
         let door = Arc::clone(&knock);
+        let queues = (settings.num_napi_ids > 0).then(|| Queues::new(settings.num_napi_ids as usize));
         let acceptor =
-            Acceptor { poll, knock, shared, doors, rosters, turn: 0, limit, peak: 0, fast, spare, pause: None };
+            Acceptor { poll, knock, shared, doors, rosters, turn: 0, queues, limit, peak: 0, fast, spare, pause: None };
         Ok((acceptor, door))
     }
 
@@ -181,13 +186,29 @@ impl Acceptor {
         Accepted::Client
     }
 
-    /// Gives a client to the worker with the fewest.
-    fn place(&mut self, stream: Stream, protocol: BindingProtocol, load: usize) {
+    /// With `-N`: the worker of the queue that the client comes by, if it has one.
+    fn worker_of_queue(&mut self, stream: &Stream) -> Option<usize> {
+        let placed = self.queues.as_mut()?.place(socket::incoming_napi_id(stream.fd()));
+        let fallback = match placed {
+            Placed::With(worker) => return Some(worker),
+            Placed::Anywhere => Process::RoundRobinFallback,
+            Placed::Unexpected => Process::UnexpectedNapiIds,
+        };
+        self.shared.server.process.add(fallback, 1);
+        None
+    }
+
+    fn least_loaded(&mut self) -> Option<usize> {
         let count = self.rosters.len();
         let after = (0..count).map(|step| (self.turn + step) % count);
-        let Some(chosen) = after.min_by_key(|&number| self.rosters[number].load()) else { return };
+        let chosen = after.min_by_key(|&number| self.rosters[number].load())?;
         self.turn = (chosen + 1) % count;
+        Some(chosen)
+    }
 
+    /// Gives a client to a worker: the one with the fewest, unless `-N` says which.
+    fn place(&mut self, stream: Stream, protocol: BindingProtocol, load: usize) {
+        let Some(chosen) = self.worker_of_queue(&stream).or_else(|| self.least_loaded()) else { return };
         let process = &self.shared.server.process;
         // Counted before the worker can close it again.
         process.add(Process::CurrConnections, 1);

@@ -33,6 +33,8 @@ pub enum ClientCert {
 #[derive(Debug)]
 pub struct Tls {
     settings: TlsSettings,
+    /// Where relative names begin: a daemon changes its folder before it reads the files again.
+    folder: PathBuf,
     current: Mutex<Configs>,
 }
 
@@ -51,13 +53,9 @@ impl Tls {
     /// # Errors
     /// The line that says which file or option is at fault, in memcached's words with rustls' reason; the exit code is 64.
     pub fn load(settings: &TlsSettings) -> Result<Tls, String> {
-        let mut settings = settings.clone();
-        // A daemon changes its folder before it reads them again.
-        for file in [&mut settings.chain_cert, &mut settings.key, &mut settings.ca_cert].into_iter().flatten() {
-            *file = std::path::absolute(&*file).unwrap_or_else(|_| file.clone());
-        }
-        let current = Mutex::new(read(&settings)?);
-        Ok(Tls { settings, current })
+        let folder = std::env::current_dir().unwrap_or_default();
+        let current = Mutex::new(read(settings, &folder)?);
+        Ok(Tls { settings: settings.clone(), folder, current })
     }
 
     /// Reads all files again, for connections from now on. When that fails nothing changes.
@@ -65,7 +63,7 @@ impl Tls {
     /// # Errors
     /// As [`Tls::load`].
     pub fn refresh(&self) -> Result<(), String> {
-        let fresh = read(&self.settings)?;
+        let fresh = read(&self.settings, &self.folder)?;
         *lock(&self.current) = fresh;
         Ok(())
     }
@@ -88,9 +86,9 @@ impl Tls {
     }
 }
 
-fn read(settings: &TlsSettings) -> Result<Configs, String> {
+fn read(settings: &TlsSettings, folder: &Path) -> Result<Configs, String> {
     let provider = Arc::new(provider(settings.ciphers.as_deref())?);
-    let files = Files::read(settings, &provider)?;
+    let files = Files::read(settings, folder, &provider)?;
     let make = |mode| files.config(settings, &provider, mode);
     let required = if files.authorities.is_some() { Some(make(VerifyMode::Require)?) } else { None };
     Ok(Configs { as_configured: make(settings.verify_mode)?, not_asked: make(VerifyMode::None)?, required })
@@ -106,17 +104,21 @@ struct Files {
 }
 
 impl Files {
-    fn read(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Files, String> {
+    fn read(settings: &TlsSettings, folder: &Path, provider: &CryptoProvider) -> Result<Files, String> {
         let blame = |what: &str, file: &Option<PathBuf>, why: String| format!("{what}: {} : {why}", shown(file));
-        let chain = chain(settings.chain_cert.as_deref())
+        let chain = bytes(settings.chain_cert.as_deref(), folder)
+            .and_then(|text| chain(&text))
             .map_err(|why| blame("Error loading the certificate chain", &settings.chain_cert, why))?;
         let unusable = |why: String| blame("Error loading the key", &settings.key, why);
-        let key = key(settings).map_err(unusable)?;
+        let key =
+            bytes(settings.key.as_deref(), folder).and_then(|text| key(text, settings.key_format)).map_err(unusable)?;
         provider.key_provider.load_private_key(key.clone_key()).map_err(|error| unusable(error.to_string()))?;
         let authorities = match &settings.ca_cert {
             None => None,
             Some(file) => Some(Arc::new(
-                authorities(file).map_err(|why| blame("Error loading the CA certificate", &settings.ca_cert, why))?,
+                bytes(Some(file), folder)
+                    .and_then(|text| authorities(&text))
+                    .map_err(|why| blame("Error loading the CA certificate", &settings.ca_cert, why))?,
             )),
         };
         Ok(Files { chain, key, authorities, key_name: shown(&settings.key) })
@@ -169,12 +171,12 @@ fn shown(file: &Option<PathBuf>) -> String {
     file.as_ref().map_or_else(|| "(null)".to_owned(), |file| file.display().to_string())
 }
 
-fn bytes(file: Option<&Path>) -> Result<Vec<u8>, String> {
-    fs::read(file.ok_or("no file was given")?).map_err(|error| reason(&error))
+fn bytes(file: Option<&Path>, folder: &Path) -> Result<Vec<u8>, String> {
+    fs::read(folder.join(file.ok_or("no file was given")?)).map_err(|error| reason(&error))
 }
 
-fn chain(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain = certificates(&bytes(file)?)?;
+fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = certificates(text)?;
     if chain.is_empty() { Err("no certificate in it".to_owned()) } else { Ok(chain) }
 }
 
@@ -182,9 +184,8 @@ fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(|error| spelled(&error))
 }
 
-fn key(settings: &TlsSettings) -> Result<PrivateKeyDer<'static>, String> {
-    let bytes = bytes(settings.key.as_deref())?;
-    match settings.key_format {
+fn key(bytes: Vec<u8>, format: u32) -> Result<PrivateKeyDer<'static>, String> {
+    match format {
         1 => PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| spelled(&error)),
         2 => PrivateKeyDer::try_from(bytes).map_err(str::to_owned),
         _ => Err("ssl_keyformat 1 (PEM) and 2 (DER) are what there is; others are OpenSSL's alone".to_owned()),
@@ -198,9 +199,9 @@ fn spelled(error: &pem::Error) -> String {
     }
 }
 
-fn authorities(file: &Path) -> Result<RootCertStore, String> {
+fn authorities(text: &[u8]) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
-    for certificate in chain(Some(file))? {
+    for certificate in chain(text)? {
         store.add(certificate).map_err(|error| error.to_string())?;
     }
     Ok(store)

@@ -11,7 +11,7 @@
 //! - [`udp`]: datagrams instead of clients.
 //! - [`acceptor`]: takes clients and gives each to the least loaded worker, through that worker's [`roster`].
 //! - [`worker`]: the event loop; [`client`]: one client's turn, and what it keeps between turns.
-//! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`; [`knock`]: whether a thread
+//! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`; [`napi`]: `-N`; [`knock`]: whether a thread
 //!   still comes round.
 //!
 //! Nothing here knows a command; the conversation is `conn`'s.
@@ -24,6 +24,7 @@ mod idle;
 mod inherited;
 mod knock;
 pub mod listener;
+mod napi;
 mod roster;
 mod stream;
 mod tls;

@@ -382,6 +382,28 @@ fn stats_conns_lists_listeners_and_clients() {
 }
 
 #[test]
+fn a_binary_value_is_stored_when_its_last_byte_has_come_and_nothing_follows() {
+    let running = Running::start(|_| {});
+    let mut client = running.connect();
+    let value: Vec<u8> = (0..300_000).map(|n| (n % 251) as u8).collect();
+    let head = |magic: u8, opcode: u8, extras: u8, key: u8, body: u32, cas: u64| {
+        let mut bytes = vec![magic, opcode, 0, key, extras, 0, 0, 0];
+        bytes.extend(body.to_be_bytes());
+        bytes.extend([7; 4]);
+        bytes.extend(cas.to_be_bytes());
+        bytes
+    };
+    for (round, cut) in [1, 24, 40, 65_536, 299_999].into_iter().enumerate() {
+        let cas = round as u64 + 1;
+        let set = [head(0x80, 0x01, 8, 1, 9 + 300_000, 0), vec![0; 8], b"k".to_vec(), value.clone()].concat();
+        client.send(&set[..cut]);
+        client.ask(&set[cut..], head(0x81, 0x01, 0, 0, 0, cas));
+        let hit = [head(0x81, 0x00, 4, 0, 4 + 300_000, cas), vec![0; 4], value.clone()].concat();
+        client.ask([head(0x80, 0x00, 0, 1, 1, 0), b"k".to_vec()].concat(), hit);
+    }
+}
+
+#[test]
 fn accepted_sockets_inherit_what_the_listener_has_set() {
     let listeners = listen_tcp(&TcpOptions {
         interfaces: Some("127.0.0.1:0"),

@@ -43,8 +43,11 @@ const PAYLOAD_BYTES: usize = DATAGRAM_BYTES - HEADER_BYTES;
 /// Longest datagram there is.
 const RECEIVE_BYTES: usize = 65536;
 
-/// Datagrams read before others have their turn.
+/// Datagrams read before others have their turn ...
 const DATAGRAMS_PER_TURN: usize = 32;
+
+/// ... or so many bytes of them: one datagram may hold some ten thousand commands.
+const BYTES_PER_TURN: usize = 32 << 10;
 
 /// The worker's output buffer, grown by a long answer, is cut back to this.
 const OUTPUT_KEPT: usize = 64 << 10;
@@ -162,7 +165,11 @@ impl Port {
 
     /// Answers some of the datagrams that wait. `input` holds at least [`RECEIVE_BYTES`].
     pub(super) fn turn(&mut self, input: &mut [u8], output: &mut Output, cx: &mut Context<'_>) -> After {
+        let mut bytes = 0;
         for _ in 0..DATAGRAMS_PER_TURN {
+            if bytes >= BYTES_PER_TURN {
+                break;
+            }
             let (length, sender) = match self.socket.recv_from(&mut input[..RECEIVE_BYTES]) {
                 Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return After::Rest,
@@ -174,6 +181,7 @@ impl Port {
             };
             self.pulse.progress(cx.now);
             cx.stats.add(Counter::BytesRead, length as u64);
+            bytes += length;
             let Some(request) = Request::read(&input[..length]) else { continue };
             let after = self.answer(&request, sender, output, cx);
             output.clear();

@@ -77,6 +77,8 @@ pub(super) struct Worker {
     watch: WatchPace,
     /// How many clients hold memory between turns.
     holders: usize,
+    /// How many wait in the middle of a dump.
+    dumpers: usize,
     /// Second of the last look for stalled holders.
     looked: u32,
     idle: IdleWatch,
@@ -130,6 +132,7 @@ impl Worker {
             watchers: Vec::new(),
             watch: WatchPace::default(),
             holders: 0,
+            dumpers: 0,
             looked: now.seconds,
             idle,
         })
@@ -213,11 +216,16 @@ impl Worker {
             queue.is_empty()
         };
         let mut cx = Context::new(store, &shared.server, stats, now, client.fd());
-        let held = client.holds_memory();
+        let (held, dumped) = (client.holds_memory(), client.dumps());
         let after = client.turn(buffers, &mut cx, &shared.budget, &mut alone);
         match (held, client.holds_memory()) {
             (false, true) => self.holders += 1,
             (true, false) => self.holders -= 1,
+            _ => {}
+        }
+        match (dumped, client.dumps()) {
+            (false, true) => self.dumpers += 1,
+            (true, false) => self.dumpers -= 1,
             _ => {}
         }
         self.settle(ready.key, after);
@@ -318,6 +326,9 @@ impl Worker {
             if client.holds_memory() {
                 self.holders -= 1;
             }
+            if client.dumps() {
+                self.dumpers -= 1;
+            }
             client.release(&mut self.buffers, &self.shared.budget);
         }
     }
@@ -351,6 +362,9 @@ impl Worker {
         }
         self.looked = now.seconds;
         let waited_for = self.shared.budget.is_waited_for();
+        if !waited_for && self.dumpers == 0 {
+            return;
+        }
         for key in 0..self.clients.len() {
             let stalled = self.clients[key].as_ref().is_some_and(|client| {
                 let patience = match () {
@@ -362,7 +376,9 @@ impl Worker {
                 client.holds_memory() && client.pulse().idle_seconds(now) >= patience
             });
             if stalled {
-                self.stats.count(Counter::ReadBufOom);
+                if waited_for {
+                    self.stats.count(Counter::ReadBufOom);
+                }
                 self.close(key);
             }
         }

@@ -238,6 +238,12 @@ pub fn names() -> Vec<String> {
 /// What a row does with the line.
 pub(super) type ParseLine = for<'a> fn(Line<'a>, &mut Scratch<'a>) -> Parsed<'a>;
 
+/// The names of those that clients may use, without the debug commands.
+#[must_use]
+pub fn public_names() -> Vec<String> {
+    text::COMMANDS.iter().chain(meta::COMMANDS).filter(|row| !row.debug).map(Row::name).collect()
+}
+
 /// One command of a dialect.
 pub(super) struct Row {
     packed: u128,
@@ -258,7 +264,6 @@ impl Row {
     }
 
     /// Its name.
-    #[cfg(test)]
     pub(super) fn name(&self) -> String {
         let bytes = self.packed.to_be_bytes();
         String::from_utf8_lossy(&bytes[16 - usize::from(bytes[0])..]).into_owned()

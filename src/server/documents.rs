@@ -191,7 +191,7 @@ const MAN_SECTIONS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("SIGINT, SIGTERM", "stop: open connections are closed"),
             ("SIGUSR1", "stop gracefully, as memcached does with -e"),
-            ("SIGHUP", "nothing is read again; noted in the log with -v"),
+            ("SIGHUP", "certificates and passwords are read again"),
         ],
     ),
     (

@@ -12,6 +12,7 @@
 //! and which user binds the sockets. Only this layer reads arguments, environment and signals.
 
 pub mod background;
+pub mod compatibility;
 pub mod completions;
 pub mod config;
 pub mod documents;

@@ -17,7 +17,7 @@ use super::memory::arena::{Geometry, LARGE_PAGE};
 use super::memory::item::{Chunk, Layout, PINNED};
 use super::memory::{Arena, Kind, Ref, Stable, State};
 use super::{KeyHash, Spot, large};
-use crate::sync::{AtomicU32, Ordering, lock};
+use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 use arrayvec::ArrayVec;
 use std::thread;
 
@@ -37,14 +37,21 @@ pub struct Scanned {
     pub items: u64,
     /// Items and pages that were left out because something about them cannot be.
     pub unsound: u64,
+    /// Pages left out because they do not have their checksum.
+    pub damaged_pages: u64,
 }
 
 /// What one thread found.
 #[derive(Default)]
 struct Found {
     pages: Vec<ScannedPage>,
+    /// Chunks of these pages without an item, page by page.
+    free: Vec<u32>,
+    pinned: Vec<Ref>,
     losers: Vec<Ref>,
     sequence: u64,
+    damaged_pages: u64,
+    unknown_size: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,8 +60,10 @@ struct ScannedPage {
     class: usize,
     /// Bytes of the items.
     requested: u64,
-    free_head: u32,
+    /// How many of the free chunks are its.
     free: u32,
+    free_head: u32,
+    never_carved: u32,
 }
 
 /// How many threads to use when nothing else is said.
@@ -104,6 +113,17 @@ pub fn touched(arena: &Arena) -> u32 {
     last.map_or(0, |page| page + 1)
 }
 
+/// Whether a page has the checksum that it was given when the arena was closed, which is 0 for a page of nobody. One that has not is
+/// taken out of the table.
+pub fn has_checksum(arena: &Arena, page: u32) -> bool {
+    let nobodys = arena.geometry(page).chunk_size == 0;
+    if arena.noted_checksum(page) == if nobodys { 0 } else { arena.checksum(page) } {
+        return true;
+    }
+    arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
+    false
+}
+
 /// The layout of the item in a chunk of `size` bytes that is not large, if it is a published one that makes sense.
 pub fn sound(chunk: Chunk<'_>, size: usize) -> Option<Layout> {
     let layout = chunk.shape().1;
@@ -126,26 +146,40 @@ pub fn each_large<'a>(
 }
 
 impl Inner {
-    /// Takes everything in that the pages hold. Every chunk size in the page table is one of the classes', and nobody else is at work.
-    pub fn scan(&self, threads: usize) -> Scanned {
+    /// Takes everything in that the pages hold; with `verify` only from pages that have their checksum. Nobody else is at work. The
+    /// arena is marked open when all has been looked at, before it is changed (but for pages taken out of the table).
+    ///
+    /// # Errors
+    /// A chunk size that is no class's. The store is of no use then, and the arena unchanged.
+    pub fn scan(&self, threads: usize, verify: bool) -> Result<Scanned, u32> {
         let touched = touched(&self.arena);
-        let mut scanned = Scanned { unsound: self.drop_impossible_pages(touched), ..Scanned::default() };
-        let carved = (0..touched).map(|page| self.arena.geometry(page)).map(|geometry| match geometry.chunk_size {
-            LARGE_PAGE => 0,
-            _ => u64::from(geometry.carved),
-        });
-        self.index.presize(carved.sum());
-        let found = each_page(threads, touched, |page, found: &mut Found| {
+        let unsound = if verify { 0 } else { self.drop_impossible_pages(touched) };
+        self.index.presize((0..touched).map(|page| u64::from(self.carved(page))).sum());
+        // A damaged table may call a page nobody's, the last one too.
+        let end = if verify { self.arena.pages_present() } else { touched };
+        let mut found = each_page(threads, end, |page, found: &mut Found| {
+            if verify && !has_checksum(&self.arena, page) {
+                found.damaged_pages += 1;
+                return;
+            }
             let geometry = self.arena.geometry(page);
             if geometry.chunk_size != 0 && geometry.chunk_size != LARGE_PAGE {
                 self.scan_page(page, geometry, found);
             }
         });
+        if let Some(size) = found.iter().find_map(|found| found.unknown_size) {
+            return Err(size);
+        }
+        let mut scanned = Scanned { unsound, ..Scanned::default() };
+        self.arena.note_open();
+        self.list_free(&mut found);
         let mut losers = Vec::new();
         for mut found in found {
             self.adopt_scanned(&found.pages);
             losers.append(&mut found.losers);
+            found.pinned.iter().for_each(|&name| self.forget_readers(Chunk::named(&self.arena, name)));
             self.arena.sequence().fetch_max(found.sequence, Ordering::Relaxed);
+            scanned.damaged_pages += found.damaged_pages;
         }
         scanned.unsound += self.scan_large(touched, &mut losers);
         losers.into_iter().for_each(|loser| self.discard(loser));
@@ -153,7 +187,16 @@ impl Inner {
         self.count_pages(touched);
         self.pool.set_taken_elsewhere(self.index.bytes());
         scanned.items = self.index.entry_count();
-        scanned
+        Ok(scanned)
+    }
+
+    /// Chunks of a page that may hold items, as far as the table can be believed.
+    fn carved(&self, page: u32) -> u32 {
+        let Geometry { chunk_size, carved } = self.arena.geometry(page);
+        if chunk_size == 0 || chunk_size == LARGE_PAGE {
+            return 0;
+        }
+        carved.min(u32::try_from(self.arena.page_size() / chunk_size as usize).unwrap_or(0))
     }
 
     /// More chunks carved than a page has: nothing in it can be believed.
@@ -172,23 +215,27 @@ impl Inner {
 
     fn scan_page(&self, page: u32, geometry: Geometry, found: &mut Found) {
         let size = geometry.chunk_size as usize;
-        let Some(class) = self.classes.sizes.iter().position(|&other| other == size) else { return };
+        let Some(class) = self.classes.sizes.iter().position(|&other| other == size) else {
+            found.unknown_size = Some(geometry.chunk_size);
+            return;
+        };
         let per_page = u32::try_from(self.arena.page_size() / size).unwrap_or(0);
-        let free = per_page.saturating_sub(geometry.carved);
-        let mut scanned = ScannedPage { page, class, requested: 0, free_head: 0, free };
+        let never_carved = per_page.saturating_sub(geometry.carved);
+        let mut scanned = ScannedPage { page, class, requested: 0, free: 0, free_head: 0, never_carved };
         let mut batch: ArrayVec<(Ref, Spot), BATCH> = ArrayVec::new();
         for number in 0..geometry.carved {
             let offset = self.arena.page_offset(page) + number as usize * size;
             self.arena.prefetch_header(offset + AHEAD * size);
             let chunk = Chunk::at(&self.arena, offset);
             let Some(layout) = sound(chunk, size) else {
-                chunk.set_state(State::of(Kind::Free));
-                chunk.time().store(scanned.free_head, Ordering::Relaxed);
-                scanned.free_head = number + 1;
+                found.free.push(number);
                 scanned.free += 1;
                 continue;
             };
             scanned.requested += layout.total() as u64;
+            if chunk.state().has(PINNED) {
+                found.pinned.push(chunk.name());
+            }
             let hash = self.take_note(chunk, &mut found.sequence);
             let spot = self.index.spot(hash);
             self.index.prefetch(&spot);
@@ -201,16 +248,39 @@ impl Inner {
         found.pages.push(scanned);
     }
 
+    /// Makes the lists of free chunks of the pages that were scanned, in as many threads as scanned them.
+    fn list_free(&self, found: &mut [Found]) {
+        let threads = found.len();
+        let queue = Mutex::new(found.iter_mut());
+        in_parallel(threads, || {
+            // Not in the condition of a loop, which would hold the lock through its body.
+            let next = || lock(&queue).next();
+            while let Some(found) = next() {
+                let mut free = found.free.iter();
+                for scanned in &mut found.pages {
+                    let (start, size) = (self.arena.page_offset(scanned.page), self.classes.sizes[scanned.class]);
+                    for &number in free.by_ref().take(scanned.free as usize) {
+                        let chunk = Chunk::at(&self.arena, start + number as usize * size);
+                        chunk.set_state(State::of(Kind::Free));
+                        chunk.time().store(scanned.free_head, Ordering::Relaxed);
+                        scanned.free_head = number + 1;
+                    }
+                }
+            }
+        });
+    }
+
     /// Notes what the item says beside its key, whose hash is returned.
     fn take_note(&self, chunk: Chunk<'_>, sequence: &mut u64) -> KeyHash {
-        let state = chunk.state();
-        if state.has(PINNED) {
-            chunk.set_state(state.with(PINNED, false));
-        }
-        *sequence = (*sequence).max(state.sequence());
+        *sequence = (*sequence).max(chunk.state().sequence());
         self.expiry.note(chunk.offset, chunk.shape().0);
         // Nothing is freed during a scan.
         self.hasher.hash(self.key_of(chunk.name(), Stable::from_guard(self)))
+    }
+
+    /// Nobody reads the value any more.
+    fn forget_readers(&self, chunk: Chunk<'_>) {
+        chunk.set_state(chunk.state().with(PINNED, false));
     }
 
     /// Puts a published item into the index; returns the one of its key that lost to it or won over it, if there was one.
@@ -237,7 +307,8 @@ impl Inner {
         for scanned in pages {
             let mut class = lock(&self.slabs[scanned.class]);
             class.counts.requested += scanned.requested;
-            class.restore_page(&self.facts, scanned.page, scanned.free_head, scanned.free);
+            let free = scanned.free + scanned.never_carved;
+            class.restore_page(&self.facts, scanned.page, scanned.free_head, free);
         }
     }
 
@@ -264,6 +335,7 @@ impl Inner {
         for head in heads {
             let value_len = head.large_len().load(Ordering::Relaxed) as usize;
             large.counts.requested += (head.shape().1.value_at() + value_len) as u64;
+            self.forget_readers(head);
             let hash = self.take_note(head, &mut sequence);
             losers.extend(self.take_in(head.name(), &self.index.spot(hash)));
         }

@@ -34,6 +34,18 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// The receive queue of the network card by which the bytes of `fd` come; `None` where there is none (loopback), or when it cannot be told.
+#[must_use]
+pub fn incoming_napi_id(fd: RawFd) -> Option<u32> {
+    let mut id: libc::c_uint = 0;
+    let mut length = size_of::<libc::c_uint>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `id`, which has so many; a number that is no open socket is an error.
+    let answer = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_INCOMING_NAPI_ID, (&raw mut id).cast(), &raw mut length)
+    };
+    (answer == 0 && id != 0).then_some(id)
+}
+
 type Call = unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
 
 fn ask(fd: RawFd, call: Call) -> io::Result<SockAddr> {

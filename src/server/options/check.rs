@@ -20,6 +20,10 @@ const CHUNK_ALIGN_BYTES: u32 = 8;
 /// # Errors
 /// The first conflict.
 pub fn settle(typed: &mut Typed) -> Result<(), Exit> {
+    let Settings { num_napi_ids: ids, num_threads: threads, .. } = typed.settings;
+    if ids > threads {
+        return usage(format!("Number of napi_ids({ids}) cannot be greater than number of threads({threads})"));
+    }
     item_size(typed)?;
     if let Some(list) = &typed.slab_sizes {
         typed.settings.slab_sizes = Some(slab_sizes(list, &typed.settings)?);

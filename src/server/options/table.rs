@@ -424,8 +424,15 @@ pub static OPTIONS: &[Opt] = &[
         long: "napi-ids",
         value: "num",
         default: "",
-        help: "number of NAPI ids (napi_ids)",
-        action: Action::Absent,
+        help: "number of receive queues of the network card (napi_ids): clients of one go\n\
+               to one worker; at most as many as threads",
+        action: Action::Set(|t, v| {
+            t.settings.num_napi_ids = u32::try_from(atoi(v))
+                .ok()
+                .filter(|&ids| ids > 0)
+                .ok_or_else(|| Exit::new(FAILURE, "Maximum number of NAPI IDs must be greater than 0"))?;
+            Ok(())
+        }),
     },
     Opt {
         short: 0,

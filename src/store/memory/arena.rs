@@ -218,8 +218,7 @@ impl Arena {
     fn map(file: File, superblock: &Superblock, wanted: u32) -> Result<Arena, Trouble> {
         let system = |error: io::Error| Trouble::System(crate::sys::reason(&error));
         let range = usize::try_from(superblock.range).unwrap_or(usize::MAX);
-        let mut mapping = Mapping::reserve(range).map_err(system)?;
-        let plan = Plan::of(range, superblock.page_shift).map_err(Trouble::System)?;
+        let mut plan = Plan::of(range, superblock.page_shift).map_err(Trouble::System)?;
         let len = |pages: u32| plan.first_page + ((pages as usize) << superblock.page_shift);
         let table = TABLE_OFFSET + wanted as usize * TABLE_ENTRY;
         let needed = table.next_multiple_of(4096) as u64 + (u64::from(wanted) << superblock.page_shift);
@@ -230,10 +229,13 @@ impl Arena {
             files::allocate(&file, 0, table as u64).map_err(room)?;
             files::allocate(&file, plan.first_page as u64, u64::from(wanted) << superblock.page_shift).map_err(room)?;
         }
-        mapping.map_file(&file, len(wanted.max(superblock.pages))).map_err(system)?;
+        // The file does not grow while it is mapped: no need for all the addresses that its references reach.
+        plan.pages_max = wanted.max(superblock.pages);
+        let mut mapping = Mapping::reserve(len(plan.pages_max)).map_err(system)?;
+        mapping.map_file(&file, len(plan.pages_max)).map_err(system)?;
         let mut arena = Arena::over(mapping, superblock.page_shift, &plan);
         // With less memory than before: pages in use at the end stay until they are emptied.
-        let used = (0..wanted.max(superblock.pages)).rev().find(|&page| arena.geometry(page).chunk_size != 0);
+        let used = (0..plan.pages_max).rev().find(|&page| arena.geometry(page).chunk_size != 0);
         let pages = used.map_or(wanted, |page| wanted.max(page + 1));
         arena.note_pages(pages);
         if pages < superblock.pages {

@@ -22,6 +22,7 @@ use super::memory::arena::{Geometry, LARGE_PAGE};
 use super::memory::item::{BASE64_KEY, Chunk, HEADER, Layout, PINNED};
 use super::memory::superblock::{Condition, Superblock};
 use super::memory::{Arena, Stable, State, Trouble};
+use super::scan::Scanned;
 use super::{BootId, Config, Handle, Shape, Store, large, scan};
 use crate::clock::Now;
 use crate::sync::{Arc, Ordering};
@@ -89,18 +90,15 @@ impl Store {
         let arena = Arena::open(kept.file, superblock, config.memory_bytes)?;
         let threads = if kept.threads == 0 { scan::threads() } else { kept.threads };
         let inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
-        // A size that is no class's is either another slab table's or damage; the latter only where nothing was closed.
         let closed = superblock.condition == Condition::Closed;
-        let damaged_pages = if closed { verify(&inner.arena, threads) } else { 0 };
-        if let Some(size) = inner.unknown_size() {
-            return Err(Trouble::Differs(format!("chunks of {size} bytes")));
-        }
+        let known = inner.arena.items_when_closed();
+        let scanned = inner.scan(threads, closed);
+        let scanned = scanned.map_err(|size| Trouble::Differs(format!("chunks of {size} bytes")))?;
         inner.classes.tell();
-        inner.arena.note_open();
-        let scanned = inner.scan(threads);
-        let lost = if closed { inner.arena.items_when_closed().saturating_sub(scanned.items) } else { scanned.unsound };
+        let lost_items = if closed { known.saturating_sub(scanned.items) } else { scanned.unsound };
         let birth = u32::try_from(superblock.birth).unwrap_or(kept.second);
-        let recovery = Recovery { made: false, closed, items: scanned.items, damaged_pages, lost_items: lost, birth };
+        let Scanned { items, damaged_pages, .. } = scanned;
+        let recovery = Recovery { made: false, closed, items, damaged_pages, lost_items, birth };
         Ok((Store::over(inner), recovery))
     }
 
@@ -125,7 +123,8 @@ impl Store {
         // Scanned first, so that no item is there twice.
         let source_classes = Classes::found(sizes, source.page_size());
         let source = Inner::with_arena(config, source_classes, source).map_err(Trouble::System)?;
-        let scanned = source.scan(threads);
+        let scanned = source.scan(threads, false);
+        let scanned = scanned.map_err(|size| Trouble::Differs(format!("chunks of {size} bytes")))?;
         let store = Store::over(Inner::with_arena(config, classes, arena).map_err(Trouble::System)?);
         let mut moving = MoveIn { source: &source, store: &store, now, dead: 0, scratch: Vec::new() };
         moving.everything();
@@ -187,10 +186,9 @@ impl Store {
         let mut inner = Store::into_inner(self)?;
         inner.arena.set_pages_present(inner.pool.touched());
         let rebuilt = Inner::with_arena(config, Classes::new(config), inner.arena)?;
-        if let Some(size) = rebuilt.unknown_size() {
-            return Err(format!("the arena has chunks of {size} bytes, the slab classes do not"));
-        }
-        rebuilt.scan(1);
+        rebuilt
+            .scan(1, false)
+            .map_err(|size| format!("the arena has chunks of {size} bytes, the slab classes do not"))?;
         Ok(Store::over(rebuilt))
     }
 
@@ -206,23 +204,10 @@ impl Store {
 
 /// Takes out of the table what does not have its checksum; returns how many pages that were.
 fn verify(arena: &Arena, threads: usize) -> u64 {
-    let damaged = scan::each_page(threads, scan::touched(arena), |page, damaged: &mut u64| {
-        let used = arena.geometry(page).chunk_size != 0;
-        if used && arena.checksum(page) != arena.noted_checksum(page) {
-            arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
-            *damaged += 1;
-        }
+    let damaged = scan::each_page(threads, arena.pages_present(), |page, damaged: &mut u64| {
+        *damaged += u64::from(!scan::has_checksum(arena, page));
     });
     damaged.into_iter().sum()
-}
-
-impl Inner {
-    /// A chunk size in the page table that is no class's.
-    fn unknown_size(&self) -> Option<u32> {
-        let sizes = (0..scan::touched(&self.arena)).map(|page| self.arena.geometry(page).chunk_size);
-        let mut unknown = sizes.filter(|&size| size != 0 && size != LARGE_PAGE);
-        unknown.find(|&size| !self.classes.sizes.contains(&(size as usize)))
-    }
 }
 
 /// The chunk sizes in a page table. Pages of a size that no slab table has are taken out.

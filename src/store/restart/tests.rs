@@ -303,3 +303,67 @@ fn no_truncated_arena_is_read() {
         assert!(matches!(outcome, Err(Trouble::Unfit(_))), "cut at {at} of {len}: {outcome:?}");
     }
 }
+
+/// An arena that was left open has no checksums. Damage may go unseen there, but must not break anything.
+#[test]
+fn damage_to_an_arena_that_was_left_open_breaks_nothing() {
+    let (file, config) = (new_file(), config(2));
+    let (store, _) = open(&config, &file);
+    fill(&store, 1500);
+    drop(store);
+    let len = usize::try_from(file.metadata().expect("facts").len()).expect("small");
+    let first_page = len - (2 << 20);
+    let mut image = vec![0; len];
+    file.read_exact_at(&mut image, 0).expect("readable");
+    let mut random = Random(99);
+    let turns = std::env::var("MEMHOLD_FLIPS").ok().and_then(|flips| flips.parse().ok()).unwrap_or(150);
+    for turn in 0..turns {
+        let copy = new_file();
+        copy.write_all_at(&image[..4096 + 64 * 24], 0).expect("room");
+        copy.write_all_at(&image[first_page..], first_page as u64).expect("room");
+        for _ in 0..1 + random.below(30) {
+            // Superblock words that change, the page table, headers and whatever else is in the pages.
+            let byte = match random.below(8) {
+                0 => 1024 + random.below(96) as usize,
+                1..4 => 4096 + random.below(32 * 24) as usize,
+                _ => first_page + random.below((len - first_page) as u64) as usize,
+            };
+            let garbage = random.next().to_le_bytes();
+            let some = 1 + random.below(8) as usize;
+            copy.write_all_at(&garbage[..some.min(len - byte)], byte as u64).expect("room");
+        }
+        match Store::open_kept(&config, kept(&copy)) {
+            Ok((store, _)) => {
+                store.check(NOW).unwrap_or_else(|wrong| panic!("turn {turn}: {wrong}"));
+                for number in 0..1500u32 {
+                    let _ = get_any(&store, &number.to_be_bytes());
+                }
+                store.flush(NOW);
+                for _ in 0..300 {
+                    let number = random.below(1 << 40).to_string();
+                    // Refused where damage has made items that are never evicted.
+                    let _ = set(&store, number.as_bytes(), &value_of(random.next() as u32), 0, NOW);
+                }
+                store.maintain(NOW);
+                store.check(NOW).unwrap_or_else(|wrong| panic!("turn {turn}, later: {wrong}"));
+            }
+            Err(Trouble::Differs(_)) => {
+                let moved = Store::open_moved(&config, kept(&copy), kept(&new_file()), NOW);
+                moved.expect("moved").0.check(NOW).unwrap_or_else(|wrong| panic!("turn {turn}, moved: {wrong}"));
+            }
+            Err(other) => panic!("turn {turn}: {other:?}"),
+        }
+    }
+}
+
+/// Whether there is a value, whatever it is.
+fn get_any(store: &Store, key: &[u8]) -> bool {
+    store.lookup(key, store.hash(key), NOW, |lookup| match lookup {
+        super::super::Lookup::Found(entry) => {
+            let mut value = Vec::new();
+            entry.copy_value(&mut value);
+            value.len() == entry.value_len()
+        }
+        super::super::Lookup::Absent(_) => false,
+    })
+}
