@@ -364,12 +364,12 @@ mod tests {
         bytes
     }
 
-    /// Keys and values of a whole file.
-    fn read(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Broken> {
+    /// Lengths of the values of a whole file.
+    fn read(bytes: &[u8]) -> Result<Vec<usize>, Broken> {
         let mut reader = Reader::begin(bytes, bytes.len() as u64)?;
         let mut found = Vec::new();
         while let Some(items) = reader.next_block()? {
-            found.extend(items.iter().map(|item| (item.key.to_vec(), item.value.to_vec())));
+            found.extend(items.iter().map(|item| item.value.len()));
         }
         Ok(found)
     }
@@ -391,15 +391,14 @@ mod tests {
 
     #[test]
     fn a_dump_of_nothing_is_whole() {
-        assert_eq!(read(&written(100, &[])).unwrap(), vec![]);
+        assert_eq!(read(&written(100, &[])).unwrap(), []);
     }
 
     #[test]
     fn an_item_larger_than_a_block_is_a_block_of_its_own() {
         let large = vec![7; 1000];
         let bytes = written(100, &[ITEM, Item { value: &large, ..ITEM }, ITEM]);
-        let lengths: Vec<_> = read(&bytes).unwrap().iter().map(|(_, value)| value.len()).collect();
-        assert_eq!(lengths, [5, 1000, 5]);
+        assert_eq!(read(&bytes).unwrap(), [5, 1000, 5]);
     }
 
     #[test]
