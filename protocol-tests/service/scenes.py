@@ -373,6 +373,16 @@ def instances_have_a_port_or_a_file():
     systemctl("stop", "memhold@nowhere", status=None)
 
 
+def as_the_first_process_of_a_container_it_stops_at_once():
+    words = ["unshare", "--pid", "--fork", "--mount-proc", "memhold", "-u", "memcache", "-l", "127.0.0.1", "-p", "11215"]
+    with subprocess.Popen(words) as outer:
+        assert eventually(ask, b"version", ("127.0.0.1", 11215)) == OURS
+        inner = run("pgrep", "--parent", str(outer.pid)).strip()
+        start = time.monotonic()
+        run("kill", "-TERM", inner)
+        assert outer.wait(PATIENCE) == 0 and time.monotonic() - start < 5
+
+
 def an_upgrade_restarts_it_and_keeps_what_the_operator_changed():
     first = pid()
     text = CONFIG.read_text().replace("-m 64", "-m 100")
@@ -391,6 +401,8 @@ def purged_it_leaves_nothing():
     assert active() and active("memhold@11212")
     run("dpkg", "--remove", "memhold")
     assert refuses() and refuses(("127.0.0.1", 11212)) and CONFIG.exists()
+    install()
+    assert version() == OURS, "it comes back as it was"
     run("dpkg", "--purge", "memhold")
     left = files() - before
     assert not left, "\n".join(sorted(left))
@@ -415,6 +427,7 @@ SCENES = [
     a_mistake_in_the_file_is_told_by_its_line,
     systemd_may_listen_for_it,
     instances_have_a_port_or_a_file,
+    as_the_first_process_of_a_container_it_stops_at_once,
     an_upgrade_restarts_it_and_keeps_what_the_operator_changed,
     purged_it_leaves_nothing,
 ]

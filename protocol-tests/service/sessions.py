@@ -19,7 +19,7 @@ sys.path.insert(0, str(APPS))
 from web import Browser, WebServer  # noqa: E402
 
 SERVER = "127.0.0.1:11211"
-USERS = 200
+USERS = 100
 # A page is loaded again so often, a tenth of a second apart.
 RELOADS = 50
 

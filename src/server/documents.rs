@@ -209,6 +209,14 @@ const MAN_SECTIONS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "FILES",
+        &[
+            ("/etc/memhold.conf", "options of the service, one a line; /etc/memhold_NAME.conf those of memhold@NAME"),
+            ("/etc/default/memhold", "environment of the service: OPTIONS, CONFIG"),
+            ("/run/memhold/memory", "items of the service, kept between its processes"),
+        ],
+    ),
+    (
         "EXIT STATUS",
         &[
             ("0", "a normal end, also after -h, -V and -i"),

@@ -176,7 +176,7 @@ const PLAIN: &[i64] = &[
     libc::SYS_getpid, libc::SYS_getppid, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid,
     libc::SYS_getresuid, libc::SYS_getresgid, libc::SYS_getgroups, libc::SYS_getpgid, libc::SYS_getsid,
     libc::SYS_setsid, libc::SYS_setgroups, libc::SYS_setuid, libc::SYS_setgid, libc::SYS_prlimit64,
-    libc::SYS_getrlimit, libc::SYS_setrlimit, libc::SYS_getrusage, libc::SYS_sysinfo, libc::SYS_uname,
+    libc::SYS_getrusage, libc::SYS_sysinfo, libc::SYS_uname,
     libc::SYS_capget, libc::SYS_execve, libc::SYS_execveat, libc::SYS_wait4, libc::SYS_waitid, libc::SYS_seccomp,
     libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal,
 ];
@@ -189,11 +189,9 @@ const OLDER: &[i64] = &[
     libc::SYS_unlink, libc::SYS_rename, libc::SYS_renameat, libc::SYS_mkdir, libc::SYS_rmdir, libc::SYS_link, libc::SYS_chmod,
     libc::SYS_chown, libc::SYS_pipe, libc::SYS_dup2, libc::SYS_poll, libc::SYS_select, libc::SYS_epoll_create,
     libc::SYS_epoll_wait, libc::SYS_eventfd, libc::SYS_fork, libc::SYS_vfork, libc::SYS_arch_prctl, libc::SYS_time,
-    libc::SYS_alarm, libc::SYS_pause, libc::SYS_getpgrp, libc::SYS_getdents,
+    libc::SYS_alarm, libc::SYS_pause, libc::SYS_getpgrp, libc::SYS_getdents, libc::SYS_getrlimit, libc::SYS_setrlimit,
 ];
-#[cfg(target_arch = "aarch64")]
-const OLDER: &[i64] = &[libc::SYS_renameat];
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[i64] = &[];
 
 #[cfg(test)]
