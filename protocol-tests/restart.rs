@@ -140,6 +140,20 @@ fn other_options_keep_the_items_and_a_file_of_their_own_layout() {
 }
 
 #[test]
+fn what_a_move_left_that_died_is_removed_and_anything_else_is_not() {
+    let folder = Folder::new("moving");
+    end(start(&folder.file(), &[]), "TERM");
+    let moving = folder.0.join("memory.moving");
+    fs::copy(folder.file(), &moving).expect("a copy");
+    end(start(&folder.file(), &[]), "TERM");
+    assert_eq!(folder.names(), ["memory"]);
+    fs::write(&moving, "somebody's").expect("a file");
+    let (code, said) = refused(&folder.file(), &[]);
+    assert!(code == Some(1) && said.contains("in the way"), "{said}");
+    assert_eq!(fs::read(&moving).ok().as_deref(), Some(&b"somebody's"[..]));
+}
+
+#[test]
 fn an_unfit_file_is_refused_with_its_reason_and_stays_as_it_was() {
     let folder = Folder::new("unfit");
     end(start(&folder.file(), &[]), "TERM");

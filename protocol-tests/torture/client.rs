@@ -184,6 +184,7 @@ impl Client {
             let end = (start + ASKED).min(self.known.len());
             let asked: Vec<u8> =
                 (start..end).flat_map(|number| format!("mg {} v f t c\r\n", self.key(number)).into_bytes()).collect();
+            let first = second();
             stream.get_mut().write_all(&asked).map_err(|error| error.to_string())?;
             for number in start..end {
                 let read = read_item(&mut stream).map_err(|end| match end {
@@ -193,7 +194,7 @@ impl Client {
                 present += u64::from(read.is_some());
                 let (item, ttl) = read.map_or((None, 0), |(item, ttl)| (Some(item), ttl));
                 let key = self.key(number);
-                let known = self.known[number].check(item.as_ref(), second(), ttl, self.evicts);
+                let known = self.known[number].check(item.as_ref(), (first, second()), ttl, self.evicts);
                 known.map_err(|text| format!("{key}: {text}"))?;
             }
         }

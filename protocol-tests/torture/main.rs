@@ -49,7 +49,7 @@ impl Drop for Victim {
             let _ = child.kill();
             let _ = child.wait();
         }
-        for suffix in ["", ".new"] {
+        for suffix in ["", ".moving"] {
             let _ = fs::remove_file(format!("{}{suffix}", self.file.display()));
         }
     }

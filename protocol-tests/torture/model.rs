@@ -105,7 +105,7 @@ impl Operation {
         match self {
             Operation::Set { item, .. } | Operation::Replace(item) => (Some(item.clone()), Answer::Done(None)),
             Operation::Add(_) => unchanged(Answer::NotStored),
-            // Whether the CAS is right only the server knows, where nobody has told it: see `may_be`.
+            // Whether the CAS is right only the server knows, where nobody has told it: then either answer is taken.
             Operation::Cas { item: new, cas } => match item.cas {
                 Some(known) if known != *cas => unchanged(Answer::Exists),
                 _ => (Some(new.clone()), Answer::Done(None)),
@@ -227,16 +227,20 @@ impl Known {
         states
     }
 
-    /// Compares with what was read in second `now`; `ttl` is what the server says is left, -1 for never.
-    pub fn check(&mut self, read: Option<&Item>, now: u64, ttl: i64, evicts: bool) -> Result<(), String> {
+    /// Compares with what was asked in the first second of `when` and read in the last; `ttl` is what the server says is left, -1 for
+    /// never. A second on either side is the server's, whose clock was set when it started.
+    pub fn check(&mut self, read: Option<&Item>, when: (u64, u64), ttl: i64, evicts: bool) -> Result<(), String> {
+        let (asked, now) = when;
         let fits = |state: &State| match (state, read) {
             (None, None) => true,
             (None, Some(_)) => false,
             (Some(item), None) => evicts || item.exptime != 0 && item.exptime <= now + 1,
             (Some(item), Some(read)) => {
-                let left = if item.exptime == 0 { -1 } else { item.exptime as i64 - now as i64 };
-                let alive = item.exptime == 0 || left >= -1;
-                let on_time = if item.exptime == 0 { ttl == -1 } else { (ttl - left.max(0)).abs() <= 1 };
+                let left = |second: u64| item.exptime as i64 - second as i64;
+                let mortal = item.exptime != 0;
+                let alive = !mortal || left(asked) >= -1;
+                let most = left(asked).max(0) + 1;
+                let on_time = if mortal { (left(now) - 1..=most).contains(&ttl) } else { ttl == -1 };
                 let same_cas = item.cas.is_none_or(|cas| read.cas == Some(cas));
                 let same = item.value == read.value && item.flags == read.flags && item.stale == read.stale;
                 alive && on_time && same_cas && same

@@ -9,7 +9,7 @@ use super::exit::{Exit, FAILURE};
 use super::logging::say;
 use crate::clock::Now;
 use crate::settings::{MIB, Settings, UnfitFile};
-use crate::store::{BootId, Config, Kept, Recovery, Store, Trouble};
+use crate::store::{BootId, Config, Kept, Recovery, Store, Trouble, is_arena};
 use crate::sys::reason;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// Name of the file in the runtime directory.
 const SERVICE_FILE: &str = "memory";
+/// What is behind the name of a file into which items are moved.
+const MOVING: &str = ".moving";
 /// A process that was killed holds its lock until the kernel has taken all its memory: so often we look, ...
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// ... and so many times, five seconds in all.
@@ -87,6 +89,7 @@ impl Keeper<'_> {
 
     fn open(&self) -> Result<Opened, String> {
         let file = lock_file(self.path)?;
+        self.clear_moving()?;
         match Store::open_kept(self.config, self.kept(&file)?) {
             Ok((store, recovery)) => Ok(self.opened(store, recovery)),
             Err(Trouble::Differs(what)) => self.move_over(&file, &what),
@@ -108,11 +111,22 @@ impl Keeper<'_> {
         opened.map(|(store, recovery)| self.opened(store, recovery)).map_err(|trouble| told(&trouble))
     }
 
+    /// Removes what a move left that did not come to its end: until its file takes the name of the old one, that is the one that
+    /// counts. Nobody else moves, since we hold the lock of the file itself.
+    fn clear_moving(&self) -> Result<(), String> {
+        let path = sibling(self.path, MOVING);
+        match File::open(&path) {
+            Ok(file) if is_arena(&file) => fs::remove_file(&path),
+            Ok(_) => Err(io::Error::other("it is in the way, and not an arena of memhold")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| format!("{}: {}", path.display(), reason(&error)))
+    }
+
     /// The options ask for another layout than the file has: its items go into a new file, which then takes its name.
     fn move_over(&self, old: &File, what: &str) -> Result<Opened, String> {
-        let path = sibling(self.path, ".new");
-        // Left by a start that did not come to its end; nobody else has it, since we hold the lock of the file itself.
-        let _left = fs::remove_file(&path);
+        let path = sibling(self.path, MOVING);
         let new = open_file(&path).map_err(|error| format!("{}: {}", path.display(), reason(&error)))?;
         new.try_lock().map_err(|error| format!("{}: {error}", path.display()))?;
         let moved = Store::open_moved(self.config, self.kept(old)?, self.kept(&new)?, self.now);

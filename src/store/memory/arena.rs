@@ -16,13 +16,10 @@
 //! the next process finds what this one left, and the file has its blocks before the first item comes.
 
 use super::Stable;
-use super::superblock::{BootId, Condition, Found, SUPERBLOCK, Superblock};
+use super::superblock::SUPERBLOCK;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::files;
 use crate::sys::memory::{HUGE_PAGE, Mapping};
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Names a chunk: its offset in the arena in granules. 0 is nobody (the superblock lies there).
@@ -50,50 +47,27 @@ pub struct Arena {
     first_page: usize,
     pages_max: u32,
     /// Pages that the file has, or all.
-    pages_present: u32,
+    pub(super) pages_present: u32,
     /// Pages from the first on that there is memory for: those that the limit allows, or all. Fewer than are present when an earlier
     /// process had more memory: of the pages beyond, only those in use have any.
-    pages_backed: u32,
-    file: Option<File>,
+    pub(super) pages_backed: u32,
+    pub(super) file: Option<File>,
 }
 
-const TABLE_OFFSET: usize = SUPERBLOCK;
-const TABLE_ENTRY: usize = 24;
+pub(super) const TABLE_OFFSET: usize = SUPERBLOCK;
+pub(super) const TABLE_ENTRY: usize = 24;
 /// 32-bit references times the smallest granule: 32 GiB.
 const RANGE_MIN: u64 = 1 << 35;
-/// log2 of the sizes that pages may have.
-const PAGE_SHIFTS: std::ops::RangeInclusive<u32> = 16..=20;
-/// Largest range that a file may ask for: 16 TiB.
-const RANGE_MAX: u64 = 1 << 44;
-
-/// Why a file cannot be the arena.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// What is in it cannot be believed, or is somebody else's: the reason, as "it ...".
-    Unfit(String),
-    /// It is sound, but laid out so that it does not fit what is asked for now: what differs. Its items can be moved.
-    Differs(String),
-    /// There is not enough room for it: bytes that it needs in all, and the system's reason.
-    NoRoom(u64, String),
-    /// The system refused something else.
-    System(String),
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Trouble {
-        Trouble::System(crate::sys::reason(&error))
-    }
-}
 
 /// Where things lie in a range.
-struct Plan {
-    granule_shift: u32,
-    first_page: usize,
-    pages_max: u32,
+pub(super) struct Plan {
+    pub granule_shift: u32,
+    pub first_page: usize,
+    pub pages_max: u32,
 }
 
 impl Plan {
-    fn of(range: usize, page_shift: u32) -> Result<Plan, String> {
+    pub fn of(range: usize, page_shift: u32) -> Result<Plan, String> {
         let page_size = 1 << page_shift;
         let first_page = (TABLE_OFFSET + (range >> page_shift) * TABLE_ENTRY).next_multiple_of(page_size);
         Ok(Plan {
@@ -105,7 +79,7 @@ impl Plan {
 }
 
 /// Bytes of address space for so much memory.
-fn range_for(memory_bytes: u64) -> u64 {
+pub(super) fn range_for(memory_bytes: u64) -> u64 {
     memory_bytes.saturating_mul(2).checked_next_power_of_two().unwrap_or(1 << 63).max(RANGE_MIN)
 }
 
@@ -130,7 +104,7 @@ impl Arena {
         Ok(Arena::over(mapping, page_size.trailing_zeros(), &plan))
     }
 
-    fn over(mapping: Mapping, page_shift: u32, plan: &Plan) -> Arena {
+    pub(super) fn over(mapping: Mapping, page_shift: u32, plan: &Plan) -> Arena {
         // The table is touched here and there, the pages from the first on and wholly: huge pages make 10 to 17 % of a pipelined
         // get (misses of the TLB), and cost at most one huge page more than what is used.
         mapping.advise_huge(0, plan.first_page, false);
@@ -146,105 +120,6 @@ impl Arena {
             mapping,
             file: None,
         }
-    }
-
-    /// What the file holds.
-    ///
-    /// # Errors
-    /// [`Trouble::Unfit`] when that cannot be believed.
-    pub fn look(file: &File, boot_id: &BootId) -> Result<Option<Superblock>, Trouble> {
-        match Superblock::read(file, boot_id)? {
-            Found::Nothing => Ok(None),
-            Found::Unfit(reason) => Err(Trouble::Unfit(reason)),
-            Found::Arena(superblock) => {
-                let range = usize::try_from(superblock.range).ok().filter(|_| superblock.range <= RANGE_MAX);
-                let plan = range.filter(|_| PAGE_SHIFTS.contains(&superblock.page_shift));
-                let plan = plan.and_then(|range| Plan::of(range, superblock.page_shift).ok());
-                let agrees = plan.is_some_and(|plan| {
-                    (plan.granule_shift, plan.first_page as u64) == (superblock.granule_shift, superblock.first_page)
-                        && superblock.pages > 0
-                        && superblock.pages <= plan.pages_max
-                });
-                if agrees { Ok(Some(superblock)) } else { Err(Trouble::Unfit("its superblock is damaged".to_owned())) }
-            }
-        }
-    }
-
-    /// Makes an empty file (or one that was being made) an arena for `memory_bytes` of pages, which it has from then on. It counts as being
-    /// made until it is marked open.
-    ///
-    /// # Errors
-    /// [`Trouble::NoRoom`], or another refusal of the system.
-    pub fn make(file: File, memory_bytes: u64, page_size: usize, boot: (BootId, u64)) -> Result<Arena, Trouble> {
-        let range = range_for(memory_bytes);
-        let page_shift = page_size.trailing_zeros();
-        let plan = usize::try_from(range).map_err(|_| "the address range does not fit this machine".to_owned());
-        let plan = plan.and_then(|range| Plan::of(range, page_shift)).map_err(Trouble::System)?;
-        let superblock = Superblock {
-            range,
-            page_shift,
-            granule_shift: plan.granule_shift,
-            first_page: plan.first_page as u64,
-            boot_id: boot.0,
-            birth: boot.1,
-            pages: pages_for(memory_bytes, page_shift),
-            condition: Condition::BeingMade,
-        };
-        file.set_len(0)?;
-        superblock.begin(&file)?;
-        let made = Arena::map(file.try_clone()?, &superblock, superblock.pages);
-        if made.is_err() {
-            // What it got of the room is of no use to anybody.
-            file.set_len(0)?;
-        }
-        made
-    }
-
-    /// Maps a file that holds an arena ([`Arena::look`]), as long as it is, or longer for more memory. Nothing in it is changed but the
-    /// number of its pages.
-    ///
-    /// # Errors
-    /// [`Trouble::Differs`] when the memory is more than its references reach; [`Trouble::NoRoom`].
-    pub fn open(file: File, superblock: &Superblock, memory_bytes: u64) -> Result<Arena, Trouble> {
-        let wanted = pages_for(memory_bytes, superblock.page_shift);
-        let reach =
-            usize::try_from(superblock.range).ok().and_then(|range| Plan::of(range, superblock.page_shift).ok());
-        if reach.is_none_or(|plan| wanted > plan.pages_max) {
-            return Err(Trouble::Differs(format!("references of {} bytes", 1 << superblock.granule_shift)));
-        }
-        Arena::map(file, superblock, wanted)
-    }
-
-    fn map(file: File, superblock: &Superblock, wanted: u32) -> Result<Arena, Trouble> {
-        let system = |error: io::Error| Trouble::System(crate::sys::reason(&error));
-        let range = usize::try_from(superblock.range).unwrap_or(usize::MAX);
-        let mut plan = Plan::of(range, superblock.page_shift).map_err(Trouble::System)?;
-        let len = |pages: u32| plan.first_page + ((pages as usize) << superblock.page_shift);
-        let table = TABLE_OFFSET + wanted as usize * TABLE_ENTRY;
-        let needed = table.next_multiple_of(4096) as u64 + (u64::from(wanted) << superblock.page_shift);
-        // Asking for what is there already takes a tenth of a second for each gigabyte.
-        let facts = file.metadata()?;
-        if facts.len() < len(wanted) as u64 || facts.blocks() * 512 != needed {
-            let room = |error: io::Error| Trouble::NoRoom(needed, crate::sys::reason(&error));
-            files::allocate(&file, 0, table as u64).map_err(room)?;
-            files::allocate(&file, plan.first_page as u64, u64::from(wanted) << superblock.page_shift).map_err(room)?;
-        }
-        // The file does not grow while it is mapped: no need for all the addresses that its references reach.
-        plan.pages_max = wanted.max(superblock.pages);
-        let mut mapping = Mapping::reserve(len(plan.pages_max)).map_err(system)?;
-        mapping.map_file(&file, len(plan.pages_max)).map_err(system)?;
-        let mut arena = Arena::over(mapping, superblock.page_shift, &plan);
-        // With less memory than before: pages in use at the end stay until they are emptied.
-        let used = (0..plan.pages_max).rev().find(|&page| arena.geometry(page).chunk_size != 0);
-        let pages = used.map_or(wanted, |page| wanted.max(page + 1));
-        arena.note_pages(pages);
-        if pages < superblock.pages {
-            file.set_len(len(pages) as u64)?;
-        }
-        arena.pages_present = pages;
-        arena.pages_backed = wanted;
-        arena.file = Some(file);
-        Ok(arena)
     }
 
     /// The file whose memory this is.
@@ -524,11 +399,6 @@ impl Arena {
     }
 }
 
-/// Whole pages of so much memory, at least one.
-fn pages_for(memory_bytes: u64, page_shift: u32) -> u32 {
-    u32::try_from(memory_bytes >> page_shift).unwrap_or(u32::MAX).max(1)
-}
-
 /// The right to write to the bytes of one draft. Whoever takes a chunk makes one and keeps it with the chunk's name.
 #[derive(Debug)]
 pub(in crate::store) struct Owner(pub(in crate::store) Ref);
@@ -543,51 +413,4 @@ pub fn prefetch_line(line: *const u8) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = line;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOOT: BootId = [3; 16];
-
-    fn reopened(file: &File, memory_bytes: u64) -> Result<Arena, Trouble> {
-        let superblock = Arena::look(file, &BOOT)?.expect("an arena");
-        Arena::open(file.try_clone().unwrap(), &superblock, memory_bytes)
-    }
-
-    #[test]
-    fn a_file_grows_and_shrinks_with_the_memory_but_keeps_pages_in_use() {
-        let file = files::nameless(c"arena").unwrap();
-        let arena = Arena::make(file.try_clone().unwrap(), 8 << 20, 1 << 16, (BOOT, 1)).unwrap();
-        assert_eq!(Arena::look(&file, &BOOT), Ok(None), "it is being made");
-        arena.note_open();
-        arena.set_geometry(100, Geometry { chunk_size: 64, carved: 1 });
-        arena.word64(arena.page_offset(100)).store(77, Ordering::Relaxed);
-        assert_eq!(arena.pages_present(), 128);
-        drop(arena);
-        for (megabytes, pages) in [(16, 256), (4, 101), (8, 128)] {
-            let arena = reopened(&file, megabytes << 20).unwrap();
-            assert_eq!(arena.pages_present(), pages);
-            assert_eq!(u64::from(arena.pages_backed()), megabytes * 16);
-            assert_eq!(arena.geometry(100).chunk_size, 64);
-            assert_eq!(arena.word64(arena.page_offset(100)).load(Ordering::Relaxed), 77);
-            assert_eq!(file.metadata().unwrap().len(), arena.page_offset(pages) as u64);
-        }
-    }
-
-    #[test]
-    fn more_memory_than_references_reach_needs_another_layout() {
-        let file = files::nameless(c"arena").unwrap();
-        Arena::make(file.try_clone().unwrap(), 8 << 20, 1 << 16, (BOOT, 1)).unwrap().note_open();
-        assert!(matches!(reopened(&file, 1 << 36), Err(Trouble::Differs(_))));
-    }
-
-    #[test]
-    fn a_lack_of_room_is_told_with_what_is_needed() {
-        let file = files::nameless(c"arena").unwrap();
-        let limit = 1 << 60;
-        let refused = Arena::make(file, limit, 1 << 20, (BOOT, 1)).map(|_| ());
-        assert!(matches!(refused, Err(Trouble::NoRoom(..) | Trouble::System(_))), "{refused:?}");
-    }
 }

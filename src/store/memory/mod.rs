@@ -2,7 +2,8 @@
 //!
 //! - [`words`]: long arrays of atomic words, taken from the kernel lazily; what the index, the expiry words and page facts live in.
 //! - [`arena`]: the range that holds the items, its page table, and access to words and bytes by offset.
-//! - [`superblock`]: its first 4 KiB, by which the next process knows it.
+//! - [`file`]: the same over the memory of a file, which the next process finds as this one left it.
+//! - [`superblock`]: the arena's first 4 KiB, by which the next process knows it.
 //! - [`lanes`]: comparing the tags of a bucket at once.
 //! - [`item`]: where in a chunk the parts of an item lie, and the state word that publishes it.
 //!
@@ -12,12 +13,14 @@
 #![allow(unsafe_code, reason = "one of the two rooms for unsafe: item memory")]
 
 pub mod arena;
+pub mod file;
 pub mod item;
 pub mod lanes;
 pub mod superblock;
 pub mod words;
 
-pub use arena::{Arena, Ref, Trouble};
+pub use arena::{Arena, Ref};
+pub use file::Trouble;
 pub use item::{Kind, Layout, State};
 pub use words::{Words32, Words64};
 

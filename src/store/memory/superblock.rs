@@ -103,6 +103,16 @@ pub enum Found {
     Unfit(String),
 }
 
+/// Whether a file is an arena, in whatever condition, or still empty: nobody else's.
+#[must_use]
+pub fn is_arena(file: &File) -> bool {
+    let mut start = [0; 8];
+    match file.read_exact_at(&mut start, 0) {
+        Ok(()) => start == MAGIC,
+        Err(_) => file.metadata().is_ok_and(|facts| facts.len() == 0),
+    }
+}
+
 impl Superblock {
     /// Reads the beginning of a file and checks all that can be checked there.
     ///
