@@ -30,6 +30,8 @@ pub struct Client {
     pub small: usize,
     /// Operations acknowledged.
     pub done: u64,
+    /// Of those, refused for want of memory.
+    pub refused: u64,
 }
 
 /// What happened on the way.
@@ -49,7 +51,16 @@ impl From<std::io::Error> for End {
 impl Client {
     pub fn new(name: usize, keys: usize, seed: u64, evicts: bool) -> Client {
         let known = vec![Known::certain(None); keys];
-        Client { name, known, random: Random::new(seed + name as u64), version: 0, evicts, small: 400, done: 0 }
+        Client {
+            name,
+            known,
+            random: Random::new(seed + name as u64),
+            version: 0,
+            evicts,
+            small: 400,
+            done: 0,
+            refused: 0,
+        }
     }
 
     fn key(&self, number: usize) -> String {
@@ -113,6 +124,7 @@ impl Client {
             let known = self.known[*number].acknowledge(operation, answer, self.evicts);
             known.map_err(|text| End::Wrong(format!("{key}: {text}")))?;
             self.done += 1;
+            self.refused += u64::from(answer == Answer::NoMemory);
         }
         Ok(())
     }

@@ -200,6 +200,7 @@ struct Tally {
     ends: u64,
     in_vain: u64,
     operations: u64,
+    refused: u64,
     slowest: Duration,
 }
 
@@ -271,6 +272,7 @@ fn nothing_acknowledged_is_lost_however_a_server_ends() {
         }
     }
     tally.operations = pairs.iter().flat_map(|(_, clients)| clients).map(|client| client.done).sum();
+    tally.refused = pairs.iter().flat_map(|(_, clients)| clients).map(|client| client.refused).sum();
     println!("{tally:?}");
     assert!(tally.operations > ends, "the clients had something to do");
 }

@@ -3,7 +3,7 @@
 //! The functions that tell are called only where somebody watches, some of them under the lock of an item: see [`Context::watches`].
 
 use super::{After, Context};
-use crate::logger::{Event, Found, StoreCommand, StoreStatus, Streams, Watcher};
+use crate::logger::{Event, Found, NoSeat, StoreCommand, StoreStatus, Streams, Watcher};
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::request::{Delete, Store, StoreMode};
 use crate::store::{Absence, Draft, EXPIRED, Entry, Exptime};
@@ -33,9 +33,12 @@ pub const CANNOT_PIPELINE: Error = Error::Line("ERROR cannot pipeline other comm
 /// Takes a seat among the watchers.
 ///
 /// # Errors
-/// When there are too many.
+/// When there are too many, or there is no memory.
 pub fn begin(cx: &Context<'_>, streams: Streams) -> Result<Watcher, Error> {
-    cx.server.logger.watch(streams).ok_or(Error::Line("WATCHER_TOO_MANY log watcher limit reached"))
+    cx.server.logger.watch(streams).map_err(|why| match why {
+        NoSeat::TooMany => Error::Line("WATCHER_TOO_MANY log watcher limit reached"),
+        NoSeat::NoMemory => Error::Line("WATCHER_FAILED failed to add log watcher"),
+    })
 }
 
 /// A lookup found nothing, or something past its time.

@@ -74,6 +74,15 @@ impl Streams {
     }
 }
 
+/// Why nobody more can watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSeat {
+    /// There are [`WATCHERS_MAX`].
+    TooMany,
+    /// There is no memory for the buffers.
+    NoMemory,
+}
+
 /// See the file's head. One for the process.
 #[derive(Debug)]
 pub struct Logger {
@@ -134,20 +143,25 @@ impl Logger {
         self.streams().meets(streams)
     }
 
-    /// A new watcher; `None` when there are [`WATCHERS_MAX`].
-    #[must_use]
-    pub fn watch(self: &Arc<Logger>, streams: Streams) -> Option<Watcher> {
+    /// A new watcher.
+    ///
+    /// # Errors
+    /// When there are [`WATCHERS_MAX`], or there is no memory for its buffers.
+    pub fn watch(self: &Arc<Logger>, streams: Streams) -> Result<Watcher, NoSeat> {
         let mut seats = lock(&self.seats);
         if seats.len() == WATCHERS_MAX {
-            return None;
+            return Err(NoSeat::TooMany);
         }
-        let lines = Mutex::new(Lines { bytes: Vec::with_capacity(self.buffer_bytes), skipped: 0 });
+        let (mut bytes, mut taken) = (Vec::new(), Vec::new());
+        for buffer in [&mut bytes, &mut taken] {
+            buffer.try_reserve_exact(self.buffer_bytes).map_err(|_| NoSeat::NoMemory)?;
+        }
+        let lines = Mutex::new(Lines { bytes, skipped: 0 });
         let seat = Arc::new(Seat { streams, full: AtomicBool::new(false), lines });
         seats.push(Arc::clone(&seat));
         self.process.add(Process::LogWatchers, 1);
         self.publish(&seats);
-        let taken = Vec::with_capacity(self.buffer_bytes);
-        Some(Watcher { logger: Arc::clone(self), seat, taken, told: 0 })
+        Ok(Watcher { logger: Arc::clone(self), seat, taken, told: 0 })
     }
 
     fn publish(&self, seats: &[Arc<Seat>]) {
@@ -313,8 +327,15 @@ mod tests {
     fn there_are_at_most_twenty() {
         let logger = logger(4096);
         let mut all: Vec<_> = (0..WATCHERS_MAX).map(|_| logger.watch(Streams::FETCHERS).unwrap()).collect();
-        assert!(logger.watch(Streams::FETCHERS).is_none());
+        assert_eq!(logger.watch(Streams::FETCHERS).err(), Some(NoSeat::TooMany));
         all.pop();
-        assert!(logger.watch(Streams::FETCHERS).is_some());
+        assert!(logger.watch(Streams::FETCHERS).is_ok());
+    }
+
+    #[test]
+    fn without_memory_for_its_buffers_nobody_watches() {
+        let logger = logger(usize::MAX >> 1);
+        assert_eq!(logger.watch(Streams::FETCHERS).err(), Some(NoSeat::NoMemory));
+        assert_eq!(logger.process.get(Process::LogWatchers), 0);
     }
 }

@@ -126,6 +126,8 @@ impl Arena {
         // With less memory than before: pages in use at the end stay until they are emptied.
         let used = (0..plan.pages_max).rev().find(|&page| arena.geometry(page).chunk_size != 0);
         let pages = used.map_or(wanted, |page| wanted.max(page + 1));
+        // Left by a process that had more memory than the last one.
+        (superblock.pages..pages).for_each(|page| arena.note_checksum(page, 0));
         arena.note_pages(pages);
         if pages < superblock.pages {
             file.set_len(len(pages) as u64)?;

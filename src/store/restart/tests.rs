@@ -187,6 +187,25 @@ fn more_and_less_memory_keep_what_fits() {
     assert!(!store.set_memory_limit(64 << 20), "the file has no more");
 }
 
+/// Checksums of pages that a smaller file has not are left in the table.
+#[test]
+fn a_file_that_grows_again_has_no_damaged_pages() {
+    let (file, mut config) = (new_file(), config(16));
+    for (megabytes, closes) in [(16, true), (3, false), (3, true), (16, true), (3, true), (16, false)] {
+        config.memory_bytes = megabytes << 20;
+        let (store, after) = open(&config, &file);
+        assert_eq!((after.damaged_pages, after.lost_items), (0, 0), "with {megabytes} megabytes");
+        fill(&store, 3000);
+        for tick in 0..200 {
+            store.maintain(Now::at(NOW.seconds + 1, tick % 32));
+        }
+        store.check(NOW).expect("sound");
+        if closes {
+            store.close().expect("alone");
+        }
+    }
+}
+
 #[test]
 fn another_slab_table_moves_the_items_into_a_new_file() {
     for closed in [true, false] {
