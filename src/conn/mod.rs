@@ -308,6 +308,15 @@ impl Conn {
         self.quit
     }
 
+    /// Length of the value that is being received, or 0.
+    #[must_use]
+    pub fn arriving_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Upload(upload) => upload.value_len(),
+            _ => 0,
+        }
+    }
+
     /// What the client is being waited for, by the names of `stats conns`.
     #[must_use]
     pub const fn state_name(&self) -> &'static str {

@@ -34,6 +34,13 @@ const fn terminator_len(binary: bool) -> usize {
     if binary { 0 } else { 2 }
 }
 
+impl Upload {
+    /// Length of the value.
+    pub(super) fn value_len(&self) -> usize {
+        self.draft.value_len()
+    }
+}
+
 impl Conn {
     /// Whether it makes no sense to read now: the value being received needs memory that clients may not have. Ask again a little later.
     #[must_use]

@@ -38,10 +38,24 @@ const SEND_BYTES: usize = 64 << 10;
 /// Pieces of one vectored write.
 const SLICES: usize = 64;
 
-/// Bytes handed to or asked from the kernel at once for a large value. Others have their turn in between: a thousand
-/// clients that each fetch
-/// a large value must not keep a small one waiting for all of theirs.
+/// Bytes handed to or asked from the kernel at once for a large value. Others have their turn in between: a thousand clients that
+/// each fetch a large value must not keep a small one waiting for all of theirs.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// The same while no more than [`FEW`] wait, which all together take no longer then. Every piece costs a system call or two.
+const LONG_PIECE_BYTES: usize = 512 << 10;
+
+const FEW: usize = 16;
+
+/// Values from this size on are better read in two steps: the line with the little that comes with it, then all the rest straight
+/// into item memory, instead of [`READ_BYTES`] that are copied there.
+const LARGE_VALUE_BYTES: usize = READ_BYTES / 2;
+
+/// The first of these steps.
+const LINE_READ_BYTES: usize = 4 << 10;
+
+/// With this many clients of a worker holding memory between turns, those who fetch large values may not leave all of them with the kernel.
+const HOLDERS_MANY: usize = 64;
 
 /// The worker's own output buffer, grown by one long reply, is cut back to this.
 const OUTPUT_KEPT: usize = 512 << 10;
@@ -77,6 +91,28 @@ impl Buffers {
     }
 }
 
+/// What a turn has to know of the worker's other clients.
+pub(super) struct Others<'a> {
+    /// Whether nobody waits for the worker; looks for events, which may be a system call.
+    pub(super) none: &'a mut dyn FnMut() -> bool,
+    /// How many had been waiting when the turn began.
+    pub(super) queued: usize,
+    /// How many hold memory between turns.
+    pub(super) holders: usize,
+}
+
+impl Others<'_> {
+    /// Whether the turn may go on because nobody waits.
+    fn none(&mut self) -> bool {
+        (self.none)()
+    }
+
+    /// Bytes of a large value that may be moved before it is their turn.
+    fn piece_bytes(&self) -> usize {
+        if self.queued <= FEW { LONG_PIECE_BYTES } else { PIECE_BYTES }
+    }
+}
+
 /// One client of a worker.
 pub(super) struct Client {
     stream: Stream,
@@ -98,6 +134,10 @@ pub(super) struct Client {
     settled: bool,
     /// To be closed when the waiting replies have gone.
     closing: bool,
+    /// Its last request stored a large value, and the next one probably will.
+    bulky: bool,
+    /// The kernel keeps only so much unsent for it.
+    curbed: bool,
     /// The worker's poll also tells when the socket can take more.
     watching: bool,
     /// Has a place in the worker's queue.
@@ -174,6 +214,8 @@ impl Client {
             later: false,
             settled: false,
             closing: false,
+            bulky: false,
+            curbed: false,
             watching: false,
             queued: false,
             reason: CloseReason::Error,
@@ -220,15 +262,15 @@ impl Client {
     }
 
     /// One turn: sends what waits, then reads once (or goes on with what was read), runs what is complete, and writes once.
-    /// `alone` says whether nobody else waits for the worker; then the turn goes on.
+    /// While nobody else waits for the worker the turn goes on.
     pub(super) fn turn(
         &mut self,
         buffers: &mut Buffers,
         cx: &mut Context<'_>,
         budget: &Budget,
-        alone: &mut dyn FnMut() -> bool,
+        others: &mut Others<'_>,
     ) -> After {
-        let after = self.send_then_run(buffers, cx, budget, alone);
+        let after = self.send_then_run(buffers, cx, budget, others);
         self.charge(budget);
         self.settled = match after {
             After::Rest => self.charged == 0,
@@ -275,9 +317,9 @@ impl Client {
         buffers: &mut Buffers,
         cx: &mut Context<'_>,
         budget: &Budget,
-        alone: &mut dyn FnMut() -> bool,
+        others: &mut Others<'_>,
     ) -> After {
-        match self.send_held(&mut buffers.tls, cx, alone) {
+        match self.send_held(&mut buffers.tls, cx, others) {
             Sent::All => {}
             Sent::Paused => return After::Again,
             Sent::Blocked => return After::Blocked,
@@ -298,9 +340,9 @@ impl Client {
             self.pulse.set_state(State::ParseCmd);
         }
         let received =
-            if goes_on { Received::Ran(self.go_on(buffers, cx, alone)) } else { self.receive(buffers, cx, alone) };
+            if goes_on { Received::Ran(self.go_on(buffers, cx, others)) } else { self.receive(buffers, cx, others) };
         match received {
-            Received::Ran(next) => self.answer(next, buffers, cx.stats, alone),
+            Received::Ran(next) => self.answer(next, buffers, cx.stats, others),
             Received::Nothing if self.stream.tls().is_some_and(TlsStream::has_unsent) => After::Blocked,
             Received::Nothing if self.readable => After::Again,
             Received::Nothing if self.conn.watches() => After::Watch { told: false },
@@ -310,10 +352,10 @@ impl Client {
     }
 
     /// Runs on with bytes that were read in an earlier turn.
-    fn go_on(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, alone: &mut dyn FnMut() -> bool) -> Next {
+    fn go_on(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, others: &mut Others<'_>) -> Next {
         let mut held = self.held.take();
         let input = held.as_ref().map_or(&[][..], |held| &held.input[held.run..]);
-        let (run, next) = run(&mut self.conn, input, &mut buffers.output, cx, alone);
+        let (run, next) = run(&mut self.conn, input, &mut buffers.output, cx, others);
         if let Some(held) = &mut held {
             held.run += run;
             if run > 0 && !matches!(next, Next::Again) || held.run == held.input.len() {
@@ -330,7 +372,7 @@ impl Client {
     }
 
     /// Reads once and runs what that completes.
-    fn receive(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, alone: &mut dyn FnMut() -> bool) -> Received {
+    fn receive(&mut self, buffers: &mut Buffers, cx: &mut Context<'_>, others: &mut Others<'_>) -> Received {
         let Buffers { input, output, tls } = buffers;
         let (before, fresh) = input.split_at_mut(PARTIAL_BYTES);
         // Where clients have to wait for item memory, what was read is kept meanwhile: that should not be much.
@@ -360,7 +402,7 @@ impl Client {
             }
         } else {
             let fresh = if tight { &mut fresh[..READ_TIGHT_BYTES] } else { fresh };
-            match self.read_plain(fresh, cx) {
+            match self.read_plain(fresh, cx, others) {
                 Ok(read) => read,
                 Err(error) => return self.not_read(error.kind()),
             }
@@ -391,9 +433,12 @@ impl Client {
         if input.is_empty() && !self.conn.has_whole_value() {
             return Received::Ran(Next::Read);
         }
-        let (run, next) = run(&mut self.conn, input, output, cx, alone);
+        let (run, next) = run(&mut self.conn, input, output, cx, others);
         if run > 0 {
             self.pulse.progress(cx.now);
+        }
+        if into_item == 0 {
+            self.bulky = self.conn.arriving_bytes() >= LARGE_VALUE_BYTES;
         }
         self.keep(&input[run..]);
         Received::Ran(next)
@@ -401,15 +446,21 @@ impl Client {
 
     /// Reads from a socket without TLS: how many bytes went into the item being received, how many into `fresh`, and whether
     /// the socket has no more.
-    fn read_plain(&mut self, fresh: &mut [u8], cx: &mut Context<'_>) -> io::Result<(usize, usize, bool)> {
+    fn read_plain(
+        &mut self,
+        fresh: &mut [u8],
+        cx: &mut Context<'_>,
+        others: &Others<'_>,
+    ) -> io::Result<(usize, usize, bool)> {
         // What lies behind the place would be more of the value, which belongs into item memory too.
         let last = self.conn.upload(cx).is_some() && self.conn.uploads_last();
         let Some(place) = self.conn.upload(cx) else {
-            let n = self.stream.read(fresh)?;
-            return Ok((0, n, n < fresh.len()));
+            let room = if self.bulky { LINE_READ_BYTES } else { fresh.len() };
+            let n = self.stream.read(&mut fresh[..room])?;
+            return Ok((0, n, n < room));
         };
         // The value's bytes go where they will stay; what follows it comes with the same call.
-        let room = place.len().min(PIECE_BYTES);
+        let room = place.len().min(others.piece_bytes());
         let behind = if last && room == place.len() { fresh.len() } else { 0 };
         let slices = &mut [IoSliceMut::new(&mut place[..room]), IoSliceMut::new(&mut fresh[..behind])];
         let n = self.stream.read_vectored(slices)?;
@@ -435,15 +486,10 @@ impl Client {
     }
 
     /// Sends the turn's replies and says how the client goes on.
-    fn answer(
-        &mut self,
-        next: Next,
-        buffers: &mut Buffers,
-        stats: &ThreadStats,
-        alone: &mut dyn FnMut() -> bool,
-    ) -> After {
+    fn answer(&mut self, next: Next, buffers: &mut Buffers, stats: &ThreadStats, others: &mut Others<'_>) -> After {
         let told = !buffers.output.is_empty();
-        let sent = send(&mut self.stream, &mut buffers.output, &mut buffers.tls, stats, alone);
+        self.curb(&buffers.output, others);
+        let sent = send(&mut self.stream, &mut buffers.output, &mut buffers.tls, stats, others);
         match sent {
             Sent::All => {}
             Sent::Blocked | Sent::Paused => {
@@ -482,8 +528,16 @@ impl Client {
         }
     }
 
+    /// Where many hold memory, bounds what the kernel keeps for a client that fetches large values.
+    fn curb(&mut self, output: &Output, others: &Others<'_>) {
+        if output.len() > PIECE_BYTES && others.holders >= HOLDERS_MANY && !self.curbed {
+            self.curbed = true;
+            self.stream.curb();
+        }
+    }
+
     /// Sends replies that an earlier turn could not.
-    fn send_held(&mut self, scratch: &mut Scratch, cx: &Context<'_>, alone: &mut dyn FnMut() -> bool) -> Sent {
+    fn send_held(&mut self, scratch: &mut Scratch, cx: &Context<'_>, others: &mut Others<'_>) -> Sent {
         if let Some(stream) = self.stream.tls_mut()
             && stream.has_unsent()
         {
@@ -499,7 +553,7 @@ impl Client {
         if before == 0 {
             return Sent::All;
         }
-        let sent = send(&mut self.stream, &mut held.output, scratch, cx.stats, alone);
+        let sent = send(&mut self.stream, &mut held.output, scratch, cx.stats, others);
         if held.output.len() < before {
             self.pulse.progress(cx.now);
         }
@@ -538,7 +592,7 @@ fn run(
     input: &[u8],
     output: &mut Output,
     cx: &mut Context<'_>,
-    alone: &mut dyn FnMut() -> bool,
+    others: &mut Others<'_>,
 ) -> (usize, Next) {
     let mut run = 0;
     loop {
@@ -547,7 +601,7 @@ fn run(
         run = input.len().min(run + progress.consumed);
         let moved = progress.consumed > 0 || output.len() > before;
         match progress.next {
-            Next::Again if moved && output.len() < SEND_BYTES && alone() => {}
+            Next::Again if moved && output.len() < SEND_BYTES && others.none() => {}
             next => return (run, next),
         }
     }
@@ -559,11 +613,12 @@ fn send(
     output: &mut Output,
     scratch: &mut Scratch,
     stats: &ThreadStats,
-    alone: &mut dyn FnMut() -> bool,
+    others: &mut Others<'_>,
 ) -> Sent {
     while !output.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = output.slices(&mut slices, PIECE_BYTES);
+        let piece = if stream.tls().is_some() { PIECE_BYTES } else { others.piece_bytes() };
+        let count = output.slices(&mut slices, piece);
         let slices = &slices[..count];
         let asked: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match stream.write(slices, scratch) {
@@ -576,7 +631,7 @@ fn send(
         if written < asked || stream.tls().is_some_and(TlsStream::has_unsent) {
             return Sent::Blocked;
         }
-        if asked >= PIECE_BYTES && !output.is_empty() && !alone() {
+        if asked >= PIECE_BYTES && !output.is_empty() && !others.none() {
             return Sent::Paused;
         }
     }

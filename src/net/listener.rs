@@ -457,14 +457,9 @@ fn tcp_socket(address: SocketAddr, mark: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Bytes that may wait unsent in the kernel for one client; beyond that they wait in item memory or with the worker. The kernel would take
-/// megabytes for each client that does not read, and once TCP's memory of the whole machine is used up it drops other clients' segments.
-const UNSENT_BYTES: u32 = 256 << 10;
-
 /// Options that accepted sockets inherit.
 fn prepare_for_clients(socket: &Socket) -> io::Result<()> {
     socket.set_keepalive(true)?;
-    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.set_tcp_nodelay(true)
 }
 

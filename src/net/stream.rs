@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 
 use super::tls::{Scratch, TlsStream};
 
@@ -19,6 +20,10 @@ pub(super) enum Stream {
     /// Behind a pointer: the others stay as small as they are.
     Tls(Box<TlsStream>),
 }
+
+/// Bytes that may wait unsent in the kernel for one of many clients. By itself the kernel takes megabytes for each that does not read, and
+/// once TCP's memory of the whole machine is used up it drops other clients' segments.
+const UNSENT_BYTES: u32 = 256 << 10;
 
 impl Stream {
     pub(super) fn fd(&self) -> RawFd {
@@ -46,6 +51,18 @@ impl Stream {
         match self {
             Stream::Tls(stream) => Some(stream),
             Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
+
+    /// From now on the kernel keeps no more than [`UNSENT_BYTES`] unsent for this client: what it does not read waits in item memory or
+    /// with the worker.
+    pub(super) fn curb(&self) {
+        let curbed = match self {
+            Stream::Tcp(stream) => SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES),
+            Stream::Unix(_) | Stream::Tls(_) => Ok(()),
+        };
+        if let Err(error) = curbed {
+            log::debug!("setsockopt(TCP_NOTSENT_LOWAT): {error}");
         }
     }
 

@@ -17,7 +17,7 @@ use mio::{Events, Poll, Token};
 
 use super::Shared;
 use super::budget::{STALLED_SECONDS, WAITED_SECONDS};
-use super::client::{After, Buffers, Client};
+use super::client::{After, Buffers, Client, Others};
 use super::idle::IdleWatch;
 use super::listener::Listener;
 use super::roster::{Pulse, Roster, WAKE};
@@ -209,15 +209,17 @@ impl Worker {
             }
             *handshakes += 1;
         }
+        let queued = queue.len();
         let mut alone = || {
             if queue.is_empty() {
                 look(poll, events, queue, Some(Duration::ZERO));
             }
             queue.is_empty()
         };
+        let mut others = Others { none: &mut alone, queued, holders: self.holders };
         let mut cx = Context::new(store, &shared.server, stats, now, client.fd());
         let (held, dumped) = (client.holds_memory(), client.dumps());
-        let after = client.turn(buffers, &mut cx, &shared.budget, &mut alone);
+        let after = client.turn(buffers, &mut cx, &shared.budget, &mut others);
         match (held, client.holds_memory()) {
             (false, true) => self.holders += 1,
             (true, false) => self.holders -= 1,
