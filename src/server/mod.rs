@@ -5,6 +5,7 @@
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`kept`]: the file it is kept in;
 //!   [`signals`], [`logging`].
 //! - [`passwords`]: who may come in.
+//! - [`subcommands`]: the rows from which `tools` makes its command lines.
 //! - [`background`]: the thread that lets the store work; [`notify`]: the service manager, its watchdog and its sockets.
 //!
 //! [`run`] keeps memcached's order of steps (end of section 9), because the order decides which of two mistakes is told
@@ -26,6 +27,7 @@ pub mod options;
 pub mod passwords;
 pub mod process;
 pub mod signals;
+pub mod subcommands;
 
 use crate::clock::Clock;
 use crate::commands::Server;
