@@ -1,8 +1,10 @@
 //! `memhold dump`: all items of a running server to a file.
 //!
-//! One connection lists the keys (`lru_crawler metadump`, section 13.1), a second asks for the items with pipelined `mg`, a batch at a
-//! time, so that memory does not grow with the server. `metadump` and not `mgdump`, because it is there in every version, says
-//! when items expire to the second, and is unambiguous for any key. What changes meanwhile may be dumped as it was or as it is.
+//! First all keys are listed (`lru_crawler metadump`, section 13.1), into a file without a name, so that memory does not grow with
+//! the server; then the items are asked for with pipelined `mg`. Not both at once: while memcached waits for us to read its list it
+//! holds locks that the next `mg` needs, and both sides would wait for ever. `metadump` and not `mgdump`, because it is there in every
+//! version, says when items expire to the second, and is unambiguous for any key. What changes meanwhile may be dumped as it was or as
+//! it is.
 //!
 //! Reading leaves no trace: hits are not marked (`u`), and where a stale item gives us the right to make it anew, the right is given
 //! back by marking it stale again.
@@ -14,7 +16,7 @@ use crate::clock;
 use crate::sys::reason;
 use indicatif::ProgressBar;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufWriter};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +36,8 @@ const BATCH_BYTES: usize = 16 << 10;
 /// How a list of keys is asked for, in order of preference: `hash` visits each item once; `all` may miss one that moves between
 /// lists meanwhile, but goes on while the hash table grows.
 const LISTS: [&str; 2] = ["hash", "all"];
+/// Keys from one look of the bar to the next.
+const BAR_STEP: u64 = 1000;
 /// How often to ask again while another dump or the crawler is at work, and how long to wait each time.
 const BUSY_TRIES: u32 = 120;
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
@@ -48,7 +52,12 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     let target = Target::create(&options.file, options.force)?;
     let mut items = Link::open(&options.server)?;
     let [expected, server_time] = items.stats(["curr_items", "time"])?;
-    let bar = progress::bar("dumping", expected, false);
+    let bar = progress::bar("listing", expected, false);
+    let mut keys = Keys::create(&options.file)?;
+    keys.list_all(&options.server, &bar)?;
+    bar.set_message("dumping");
+    bar.set_length(keys.count);
+    bar.reset();
     let file = target.file.try_clone().map_err(|error| target.failure(&error))?;
     let writer = Writer::begin(BufWriter::new(file), clock::unix_time().as_secs());
     let mut dump = Dump {
@@ -66,7 +75,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         bar: &bar,
     };
     dump.probe()?;
-    dump.all()?;
+    dump.all(keys)?;
     let totals = dump.finish()?;
     bar.finish_and_clear();
     target.complete(options.force)?;
@@ -134,53 +143,19 @@ impl Dump<'_> {
         Ok(())
     }
 
-    fn all(&mut self) -> Result<(), Failure> {
-        let mut refusal = None;
-        for list in LISTS {
-            for _ in 0..BUSY_TRIES {
-                match self.list(list)? {
-                    Listing::Complete => return Ok(()),
-                    Listing::Busy => std::thread::park_timeout(BUSY_PAUSE),
-                    Listing::Refused(failure) => {
-                        refusal = Some(failure);
-                        break;
-                    }
-                }
-            }
-        }
-        Err(refusal
-            .unwrap_or_else(|| Failure(format!("{}: the server's crawler is busy: try again later", self.server))))
-    }
-
-    /// Lists all keys, and fetches the items on the way.
-    fn list(&mut self, list: &str) -> Result<Listing, Failure> {
-        let mut keys = Link::open(self.server)?;
-        keys.send(format!("lru_crawler metadump {list}\r\n").as_bytes())?;
+    fn all(&mut self, keys: Keys) -> Result<(), Failure> {
+        let mut lines = keys.lines()?;
+        let mut line = Vec::new();
         loop {
-            let line = keys.line()?;
-            match line {
-                b"OK" => {}
-                b"END" => break,
-                _ if line.starts_with(b"key=") => {
-                    let Some((key, exptime)) = listed(line) else {
-                        let line = line.to_vec();
-                        return Err(keys.refused(&line));
-                    };
-                    self.add(key, exptime)?;
-                }
-                _ if line.starts_with(b"BUSY") => return Ok(Listing::Busy),
-                // The server is empty.
-                _ if line.starts_with(b"NOTSTARTED") => break,
-                _ => {
-                    let line = line.to_vec();
-                    // What came before the end stays in the dump: what comes again is the later one and is loaded after it.
-                    self.fetch()?;
-                    return Ok(Listing::Refused(keys.refused(&line)));
-                }
+            line.clear();
+            if lines.read_until(b'\n', &mut line).map_err(|error| failure(self.file, &error))? == 0 {
+                return self.fetch();
+            }
+            // It was looked at when it came.
+            if let Some((key, exptime)) = listed(line.trim_ascii_end()) {
+                self.add(key, exptime)?;
             }
         }
-        self.fetch()?;
-        Ok(Listing::Complete)
     }
 
     /// Puts an item into the batch, or fetches it by itself.
@@ -278,6 +253,89 @@ impl Dump<'_> {
             Ok(totals)
         });
         done.map_err(|error| failure(self.file, &error))
+    }
+}
+
+/// The list of keys, a line each as `metadump` has it, in a file that has no name and is gone when we are.
+struct Keys {
+    lines: BufWriter<File>,
+    count: u64,
+    /// The dump beside which it was made, for messages.
+    file: PathBuf,
+}
+
+impl Keys {
+    fn create(dump: &Path) -> Result<Keys, Failure> {
+        let mut path = dump.as_os_str().to_owned();
+        path.push(".partial-keys");
+        let path = PathBuf::from(path);
+        // It could only be there from a dump that died between the next two steps: others are kept away by the lock.
+        let _ = fs::remove_file(&path);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| failure(&path, &error))?;
+        fs::remove_file(&path).map_err(|error| failure(&path, &error))?;
+        Ok(Keys { lines: BufWriter::with_capacity(1 << 18, file), count: 0, file: path })
+    }
+
+    fn list_all(&mut self, server: &str, bar: &ProgressBar) -> Result<(), Failure> {
+        let mut refusal = None;
+        for list in LISTS {
+            for _ in 0..BUSY_TRIES {
+                match self.list(server, list, bar)? {
+                    Listing::Complete => return Ok(()),
+                    Listing::Busy => std::thread::park_timeout(BUSY_PAUSE),
+                    Listing::Refused(failure) => {
+                        refusal = Some(failure);
+                        break;
+                    }
+                }
+            }
+        }
+        Err(refusal.unwrap_or_else(|| Failure(format!("{server}: the server's crawler is busy: try again later"))))
+    }
+
+    /// Lists all keys anew.
+    fn list(&mut self, server: &str, list: &str, bar: &ProgressBar) -> Result<Listing, Failure> {
+        self.count = 0;
+        bar.reset();
+        let broken = |error: io::Error| failure(&self.file, &error);
+        self.lines.rewind().map_err(broken)?;
+        self.lines.get_ref().set_len(0).map_err(broken)?;
+        let mut keys = Link::open(server)?;
+        keys.send(format!("lru_crawler metadump {list}\r\n").as_bytes())?;
+        loop {
+            let line = keys.line()?;
+            match line {
+                b"OK" => {}
+                b"END" => return Ok(Listing::Complete),
+                // The server is empty.
+                _ if line.starts_with(b"NOTSTARTED") => return Ok(Listing::Complete),
+                _ if line.starts_with(b"BUSY") => return Ok(Listing::Busy),
+                _ if listed(line).is_some() => {
+                    // Key and expiry are all we want to know.
+                    let end = memchr::memchr_iter(b' ', line).nth(1).unwrap_or(line.len());
+                    let written = self.lines.write_all(&line[..end]).and_then(|()| self.lines.write_all(b"\n"));
+                    written.map_err(|error| failure(&self.file, &error))?;
+                    self.count += 1;
+                    if self.count.is_multiple_of(BAR_STEP) {
+                        bar.inc(BAR_STEP);
+                    }
+                }
+                _ => {
+                    let line = line.to_vec();
+                    return Ok(Listing::Refused(keys.refused(&line)));
+                }
+            }
+        }
+    }
+
+    /// From the beginning.
+    fn lines(self) -> Result<BufReader<File>, Failure> {
+        let rewound = self.lines.into_inner().map_err(io::IntoInnerError::into_error).and_then(|mut file| {
+            file.rewind()?;
+            Ok(BufReader::with_capacity(1 << 18, file))
+        });
+        rewound.map_err(|error| failure(&self.file, &error))
     }
 }
 
