@@ -12,5 +12,6 @@ fn main() -> ExitCode {
         |name| String::from_utf8_lossy(name.as_bytes()).into_owned(),
     );
     let words: Vec<Vec<u8>> = words.map(std::ffi::OsString::into_vec).collect();
-    ExitCode::from(memhold::server::run(&program, &words))
+    let code = memhold::tools::run(&program, &words).unwrap_or_else(|| memhold::server::run(&program, &words));
+    ExitCode::from(code)
 }

@@ -9,6 +9,25 @@ _memhold() {
         option=${COMP_WORDS[COMP_CWORD-2]}
     fi
     COMPREPLY=()
+    if [[ $COMP_CWORD == 1 && $word != -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'dump load' -- "$word")
+        return
+    fi
+    list=
+    if ((COMP_CWORD > 1)); then
+        case ${COMP_WORDS[1]} in
+        dump) list='--server --force --help' ;;
+        load) list='--server --keep --check --help' ;;
+        esac
+    fi
+    if [[ $list && $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$list" -- "$word")
+        return
+    elif [[ $list ]]; then
+        # Values are files too: dumps, and unix sockets.
+        compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        return
+    fi
     case $option in
     -s|--unix-socket|-P|--pidfile|-Y|--auth-file|-e|--memory-file|--config)
         compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word")

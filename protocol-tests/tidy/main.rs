@@ -47,9 +47,9 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         words: &["std::net", "os::unix::net", "mio::", "socket2::"],
-        // sys asks a descriptor for its address, and only uses socket2's type for that.
-        places: &["src/net/", "src/sys/socket.rs"],
-        instead: "only net has sockets: hand bytes down, or move this to src/net",
+        // sys asks a descriptor for its address, and only uses socket2's type for that; a tool is a client.
+        places: &["src/net/", "src/tools/", "src/sys/socket.rs"],
+        instead: "only net has sockets, and the tools as clients: hand bytes down, or move this to src/net",
     },
     Reserved {
         words: &["env::var", "env::vars", "env::var_os", "env::args", "env::args_os", "env::set_var"],

@@ -1,10 +1,11 @@
 //! What shells offer when the tab key is pressed: `docs/completions/`, generated from the option tables as the man page is.
 //!
-//! Only options of the server; what a value is decides what is offered for it.
+//! What a value is decides what is offered for it. Where the first word is a subcommand, its options and files are offered.
 
 use super::documents::{forms, options};
 use super::options::Opt;
 use super::options::extended::EXTENDED;
+use super::subcommands::SUBCOMMANDS;
 use std::fmt::Write as _;
 
 /// A file for each shell: its name in `docs/completions/` and what is in it.
@@ -63,8 +64,10 @@ fn bash() -> String {
          \x20   # bash makes --name=value three words.\n\
          \x20   if [[ $word == = ]]; then\n        word=\n\
          \x20   elif [[ $option == = ]]; then\n        option=${COMP_WORDS[COMP_CWORD-2]}\n    fi\n\
-         \x20   COMPREPLY=()\n    case $option in\n",
+         \x20   COMPREPLY=()\n",
     );
+    bash_subcommands(&mut out);
+    out.push_str("    case $option in\n");
     let offers = [
         (Offer::Files, "compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- \"$word\")".to_owned()),
         (Offer::Users, "mapfile -t COMPREPLY < <(compgen -u -- \"$word\")".to_owned()),
@@ -91,13 +94,37 @@ fn bash() -> String {
     out
 }
 
+/// Leaves the function when the line has a subcommand, or may get one.
+fn bash_subcommands(out: &mut String) {
+    let files = "compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- \"$word\")";
+    let names: Vec<_> = SUBCOMMANDS.iter().map(|row| row.name).collect();
+    let _ = writeln!(
+        out,
+        "    if [[ $COMP_CWORD == 1 && $word != -* ]]; then\n        mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$word\")\n\
+         \x20       return\n    fi\n    list=",
+        names.join(" ")
+    );
+    out.push_str("    if ((COMP_CWORD > 1)); then\n        case ${COMP_WORDS[1]} in\n");
+    for row in SUBCOMMANDS {
+        let flags: Vec<_> = row.flags.iter().map(|flag| format!("--{}", flag.long)).collect();
+        let _ = writeln!(out, "        {}) list='{} --help' ;;", row.name, flags.join(" "));
+    }
+    let _ = writeln!(
+        out,
+        "        esac\n    fi\n    if [[ $list && $word == -* ]]; then\n        \
+         mapfile -t COMPREPLY < <(compgen -W \"$list\" -- \"$word\")\n        return\n    \
+         elif [[ $list ]]; then\n        # Values are files too: dumps, and unix sockets.\n        {files}\n        return\n    fi"
+    );
+}
+
 fn zsh() -> String {
     let mut out = format!(
         "#compdef memhold memcached\n# zsh completion for memhold, generated from the option tables\n\n\
-         _memhold_extended() {{\n  _values -s , option {}\n}}\n\n_arguments -s -S \\\n",
+         _memhold_extended() {{\n  _values -s , option {}\n}}\n\n",
         zsh_values()
     );
-    let escaped = |text: &str| words(text).replace('[', "\\[").replace(']', "\\]").replace(':', "\\:");
+    zsh_subcommands(&mut out);
+    out.push_str("_arguments -s -S \\\n");
     for opt in options() {
         let names = names(opt);
         // Long names take their value behind `=` too, letters right behind them.
@@ -125,6 +152,34 @@ fn zsh() -> String {
     out
 }
 
+/// Text in the brackets of `_arguments`.
+fn escaped(text: &str) -> String {
+    words(text).replace('[', "\\[").replace(']', "\\]").replace(':', "\\:")
+}
+
+/// Ends the completion when the line has a subcommand, or may get one.
+fn zsh_subcommands(out: &mut String) {
+    let names: Vec<_> = SUBCOMMANDS.iter().map(|row| row.name).collect();
+    let _ = writeln!(
+        out,
+        "if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then\n  compadd {}\n  return\nfi\nif (( CURRENT > 2 )); then\n  \
+         case $words[2] in",
+        names.join(" ")
+    );
+    for row in SUBCOMMANDS {
+        let _ = writeln!(out, "  {})\n    shift words\n    (( CURRENT-- ))\n    _arguments -S \\", row.name);
+        for flag in row.flags {
+            let (equals, value) = match flag.value {
+                "" => ("", String::new()),
+                value => ("=", format!(":{value}:_files")),
+            };
+            let _ = writeln!(out, "      '--{}{equals}[{}]{value}' \\", flag.long, escaped(flag.help));
+        }
+        let _ = writeln!(out, "      '1:{}:_files'\n    return\n    ;;", row.argument);
+    }
+    out.push_str("  esac\nfi\n\n");
+}
+
 /// Extended options as `_values` takes them; those that end in `=` want a value.
 fn zsh_values() -> String {
     let value = |form: String| form.strip_suffix('=').map_or_else(|| form.clone(), |name| format!("{name}:value: "));
@@ -133,8 +188,19 @@ fn zsh_values() -> String {
 
 fn fish() -> String {
     let mut out = String::from("# fish completion for memhold, generated from the option tables\n\n");
+    let names: Vec<_> = SUBCOMMANDS.iter().map(|row| row.name).collect();
+    let server = format!("complete -c memhold -n 'not __fish_seen_subcommand_from {}'", names.join(" "));
+    for row in SUBCOMMANDS {
+        let about = words(row.about);
+        let _ = writeln!(out, "complete -c memhold -n __fish_use_subcommand -f -a {} -d '{about}'", row.name);
+        for flag in row.flags {
+            let line = format!("complete -c memhold -n '__fish_seen_subcommand_from {}' -l {}", row.name, flag.long);
+            let value = if flag.value.is_empty() { "" } else { " -r -F" };
+            let _ = writeln!(out, "{line}{value} -d '{}'", words(flag.help));
+        }
+    }
     for opt in options() {
-        let mut line = "complete -c memhold".to_owned();
+        let mut line = server.clone();
         if opt.short != 0 {
             let _ = write!(line, " -s {}", char::from(opt.short));
         }
@@ -168,6 +234,12 @@ mod tests {
             }
             assert!(text.contains("idle_timeout") && text.contains("no_maxconns_fast"), "{file}");
             assert!(!text.contains("debug-commands"), "{file}");
+            for row in SUBCOMMANDS {
+                for flag in row.flags {
+                    let long = if file.ends_with(".fish") { "-l " } else { "--" };
+                    assert!(text.contains(row.name) && text.contains(&format!("{long}{}", flag.long)), "{file}");
+                }
+            }
         }
     }
 

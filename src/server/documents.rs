@@ -7,6 +7,7 @@ use super::manual::{given_default, label};
 use super::options::extended::{EXTENDED, Kind, Sub};
 use super::options::table::OPTIONS;
 use super::options::{Action, Opt};
+use super::subcommands::SUBCOMMANDS;
 use crate::settings::MEMCACHED_VERSION;
 use crate::stats::table::{self, ROWS, When};
 use std::fmt::Write as _;
@@ -148,6 +149,9 @@ pub fn man_page() -> String {
     out.push_str("memhold \\- memory cache for web sessions that speaks memcached's protocols\n");
     section(&mut out, "SYNOPSIS");
     out.push_str(".B memhold\n[\\fIoptions\\fR]\n");
+    for row in SUBCOMMANDS {
+        let _ = writeln!(out, ".PP\n.B memhold {}\n[\\fIoptions\\fR] \\fI{}\\fR", row.name, row.argument);
+    }
     section(&mut out, "DESCRIPTION");
     let _ = writeln!(out, "{}", roff(DESCRIPTION).replace("1.6.x", MEMCACHED_VERSION));
     section(&mut out, "OPTIONS");
@@ -166,6 +170,16 @@ pub fn man_page() -> String {
     }
     for sub in EXTENDED.iter().filter(|sub| !sub.built()) {
         entry(&mut out, &format!("-o {}", sub.name), sub.help);
+    }
+    section(&mut out, "SUBCOMMANDS");
+    out.push_str(&roff("One of these words may stand first on the command line, with options of its own behind it.\n"));
+    for row in SUBCOMMANDS {
+        entry(&mut out, &format!("{} {}", row.name, row.argument), &format!("{}.", row.about));
+        for flag in row.flags {
+            let value = if flag.value.is_empty() { String::new() } else { format!("={}", flag.value) };
+            let name = format!("{} --{}{value}", row.name, flag.long);
+            entry(&mut out, &name, &[flag.help, &given_default(flag.default)].concat());
+        }
     }
     for (title, entries) in MAN_SECTIONS {
         section(&mut out, title);
@@ -191,6 +205,11 @@ const MAN_SECTIONS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("SIGINT, SIGTERM", "stop: open connections are closed"),
             ("SIGUSR1", "stop gracefully, as memcached does with -e"),
+            (
+                "SIGUSR2",
+                "upgrade in place: the binary that is installed now takes over, with the options of now; items and \
+                 connections stay, if items are kept (-e)",
+            ),
             ("SIGHUP", "certificates and passwords are read again"),
         ],
     ),
@@ -206,8 +225,8 @@ const MAN_SECTIONS: &[(&str, &[(&str, &str)])] = &[
         "EXIT STATUS",
         &[
             ("0", "a normal end, also after -h, -V and -i"),
-            ("1", "a bad value, or a failed start"),
-            ("64", "options that conflict, or root without -u"),
+            ("1", "a bad value, a failed start, or a subcommand that could not do all it was told"),
+            ("64", "options that conflict, root without -u, or a subcommand that was told nonsense"),
             ("67", "the user of -u is not known"),
             ("71", "the system refused something: a socket, a limit"),
         ],
@@ -264,6 +283,12 @@ mod tests {
             assert!(markdown.contains(sub.name) && man.contains(&roff(sub.name)), "{}", sub.name);
         }
         assert_eq!(counters.matches("\n| `").count(), ROWS.len());
+        for row in SUBCOMMANDS {
+            assert!(man.contains(&format!("\\fB{} {}\\fR", row.name, row.argument)), "{}", row.name);
+            for flag in row.flags {
+                assert!(man.contains(&roff(&format!("{} --{}", row.name, flag.long))), "{}", flag.long);
+            }
+        }
     }
 
     #[test]

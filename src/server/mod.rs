@@ -6,6 +6,7 @@
 //!   [`signals`], [`logging`].
 //! - [`passwords`]: who may come in.
 //! - [`upgrade`]: a new version in place of this one.
+//! - [`subcommands`]: the rows from which `tools` makes its command lines.
 //! - [`background`]: the thread that lets the store work; [`notify`]: the service manager, its watchdog and its sockets.
 //!
 //! [`run`] keeps memcached's order of steps (end of section 9), because the order decides which of two mistakes is told
@@ -27,6 +28,7 @@ pub mod options;
 pub mod passwords;
 pub mod process;
 pub mod signals;
+pub mod subcommands;
 pub mod upgrade;
 
 use crate::clock::Clock;
@@ -136,9 +138,10 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
         say(&format!("memhold {} has taken over process {pid} with {clients} clients", env!("CARGO_PKG_VERSION")));
     }
     let workers = serve(&server, &store, handover).map_err(threads)?;
-    let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
     let pid_file = write_pid_file(&server.settings, takeover.is_some());
+    // That all is well means something only once there is somebody to be well.
     notify::ready(&status(&server.settings));
+    let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
     Ok(Running { server, signals, workers, background, store, watchdog, pid_file, started: started.ok() })
 }
 

@@ -1,0 +1,456 @@
+//! `memhold dump` and `memhold load`, as an operator runs them: between servers of ours and a real memcached, and everything that
+//! can go wrong on the way. Damage bit by bit is tested where the file is (`src/tools/archive.rs`).
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+use support::random::Random;
+use support::server::{self, Server, memhold};
+use support::{Link, escaped};
+
+/// A folder for one test, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("memhold-tools-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder can be made");
+        Folder(path)
+    }
+
+    fn file(&self) -> String {
+        self.0.join("dump").display().to_string()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("the folder is there").flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Exit code, standard output, standard error.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(memhold()).args(arguments).output().expect("the binary can be run");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs what has to succeed; what it says on standard output.
+fn done(arguments: &[&str]) -> String {
+    let (code, said, complained) = run(arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {complained}");
+    said
+}
+
+/// Runs what has to fail, in one line; the line.
+fn refused(arguments: &[&str]) -> String {
+    let (code, said, complained) = run(arguments);
+    assert!(code.is_some_and(|code| code == 1 || code == 64), "{arguments:?}: {code:?}");
+    assert_eq!(said, "");
+    assert_eq!(complained.lines().count(), 1, "{complained}");
+    complained
+}
+
+fn start(flags: &[&str]) -> Server {
+    Server::start(&memhold(), &[&["-m", "128", "-I", "4m"], flags].concat())
+}
+
+fn address(server: &Server) -> String {
+    server.address.to_string()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let mut out = Vec::new();
+    memhold::protocol::base64::encode(&mut out, bytes);
+    String::from_utf8(out).expect("base64 is ASCII")
+}
+
+/// How a key is typed, and the flag behind it.
+fn typed(key: &[u8], as_base64: bool) -> (Vec<u8>, &'static str) {
+    if as_base64 { (base64(key).into_bytes(), " b") } else { (key.to_vec(), "") }
+}
+
+// --- everything there and back ---------------------------------------------------------------------------------------
+
+/// A key, whether it is typed in base64, and whether only the binary protocol can name it.
+struct Named {
+    key: Vec<u8>,
+    as_base64: bool,
+    only_binary: bool,
+}
+
+fn random_key(random: &mut Random, number: usize) -> Named {
+    let mut key = format!("{number:x}").into_bytes();
+    let kind = random.below(40);
+    let length = match kind {
+        0 => 250,
+        1 => 200,
+        2..15 => 10 + random.below(160),
+        _ => 10 + random.below(200),
+    };
+    while key.len() < length {
+        // Any byte at all, or what a word may hold.
+        key.push(if (1..15).contains(&kind) { random.next() as u8 } else { 0x21 + random.below(0x5e) as u8 });
+    }
+    if kind == 1 {
+        key[5..8].copy_from_slice(b"\r\n ");
+    }
+    Named { key, as_base64: (2..15).contains(&kind), only_binary: kind == 1 }
+}
+
+/// Fills a server and returns the keys.
+fn fill(server: &Server, seed: u64, count: usize) -> Vec<Named> {
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let (mut link, mut binary) = (server.connect(), server.connect());
+    let mut keys = Vec::new();
+    for number in 0..count {
+        let named = random_key(&mut random, number);
+        let length = match random.below(300) {
+            0 => 1_000_000,
+            1..5 => 30_000 + random.below(200_000),
+            5..40 => 0,
+            _ => random.below(800),
+        };
+        let fill = random.next() as u8;
+        let mut value = vec![fill; length];
+        value.iter_mut().take(200).for_each(|byte| *byte = random.next() as u8);
+        let flags = if random.chance(50) { random.next() as u32 } else { 0 };
+        // Up to 30 days relative, beyond that absolute.
+        let ttl = if random.chance(30) { 0 } else { 1000 + random.below(2_500_000) };
+        if named.only_binary {
+            let mut frame = vec![0x80, 0x01, 0, named.key.len() as u8, 8, 0, 0, 0];
+            frame.extend_from_slice(&((8 + named.key.len() + value.len()) as u32).to_be_bytes());
+            frame.extend_from_slice(&[0; 12]);
+            frame.extend_from_slice(&flags.to_be_bytes());
+            frame.extend_from_slice(&(ttl as u32).to_be_bytes());
+            frame.extend_from_slice(&named.key);
+            frame.extend_from_slice(&value);
+            binary.send(&frame);
+            assert!(binary.read_until(|bytes| bytes.len() >= 24), "a frame is answered");
+            assert_eq!(binary.take()[6..8], [0, 0], "it is stored");
+        } else {
+            let (name, flag) = typed(&named.key, named.as_base64);
+            let head = format!(" {length} T{ttl} F{flags}{flag}\r\n");
+            let request = [b"ms ", &name[..], head.as_bytes(), &value, b"\r\n"].concat();
+            assert_eq!(escaped(&link.ask(&request, b"\r\n")), "HD\\r\\n", "{}", escaped(&named.key));
+        }
+        keys.push(named);
+    }
+    keys
+}
+
+/// What a server has under a key: value, flags, CAS and the rest of the line, and in which second it expires.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    words: Vec<String>,
+    value: Vec<u8>,
+    /// By our clock; the server's seconds begin at another moment, so that one more or less is the same.
+    exptime: Option<u64>,
+}
+
+fn look(server: &Server, keys: &[Named], with_cas: bool) -> BTreeMap<Vec<u8>, Seen> {
+    let mut link = server.connect();
+    let mut seen = BTreeMap::new();
+    for named in keys {
+        if named.only_binary {
+            if let Some(found) = look_binary(&mut server.connect(), &named.key) {
+                seen.insert(named.key.clone(), found);
+            }
+            continue;
+        }
+        let (name, flag) = typed(&named.key, named.as_base64);
+        let cas = if with_cas { " c" } else { "" };
+        link.send(&[b"mg ", &name[..], format!(" t f k u{cas} v{flag}\r\n").as_bytes()].concat());
+        let line = read_line(&mut link);
+        if line.starts_with("EN") {
+            continue;
+        }
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        assert_eq!(words.remove(0), "VA", "{line}");
+        let length: usize = words.remove(0).parse().expect("a length");
+        let left: i64 = words.remove(0).trim_start_matches('t').parse().expect("seconds");
+        assert!(link.read_until(|bytes| bytes.len() >= length + 2), "the value comes whole");
+        let value = link.received.drain(..length + 2).take(length).collect();
+        let exptime = u64::try_from(left).ok().map(|left| unix_time() + left);
+        seen.insert(named.key.clone(), Seen { words, value, exptime });
+    }
+    seen
+}
+
+/// Flags and value by the binary protocol, which knows no time that is left.
+fn look_binary(link: &mut Link, key: &[u8]) -> Option<Seen> {
+    let mut frame = vec![0x80, 0x00, 0, key.len() as u8];
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(&(key.len() as u32).to_be_bytes());
+    frame.extend_from_slice(&[0; 12]);
+    frame.extend_from_slice(key);
+    link.send(&frame);
+    let body = |bytes: &[u8]| bytes[8..12].iter().fold(0, |all, byte| all << 8 | usize::from(*byte));
+    assert!(link.read_until(|bytes| bytes.len() >= 24 && bytes.len() >= 24 + body(bytes)), "a frame is answered");
+    let answer = link.take();
+    let found = answer[6..8] == [0, 0];
+    found.then(|| Seen { words: vec![escaped(&answer[24..28])], value: answer[28..].to_vec(), exptime: None })
+}
+
+/// The next line, as text in which odd bytes are spelled.
+fn read_line(link: &mut Link) -> String {
+    let find = |bytes: &[u8]| bytes.windows(2).position(|pair| pair == b"\r\n");
+    assert!(link.read_until(|bytes| find(bytes).is_some()), "a line comes");
+    let end = find(&link.received).unwrap_or(0);
+    let line: Vec<u8> = link.received.drain(..end + 2).take(end).collect();
+    escaped(&line)
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs()
+}
+
+/// Dumps `source`, loads `target`, and compares all.
+fn there_and_back(name: &str, source: &Server, target: &Server, with_cas: bool) {
+    let folder = Folder::new(name);
+    let keys = fill(source, 0x6d65_6d68 + name.len() as u64, 3000);
+    let before = look(source, &keys, with_cas);
+    assert!(before.len() > 2900, "the source has room for them: {}", before.len());
+    let said = done(&["dump", "--server", &address(source), &folder.file()]);
+    assert!(said.starts_with(&format!("dumped {} items of ", before.len())), "{said}");
+    assert_eq!(folder.names(), ["dump"]);
+    let mode = fs::metadata(folder.file()).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "only its owner may read everybody's sessions");
+    let said = done(&["load", &folder.file(), "--check"]);
+    assert!(said.contains(&format!("is whole: {} items", before.len())), "{said}");
+
+    let said = done(&["load", &folder.file(), "--server", &address(target)]);
+    assert!(said.starts_with(&format!("loaded {} items from ", before.len())), "{said}");
+    let after = look(target, &keys, with_cas);
+    assert_eq!(after.len(), before.len());
+    for (key, seen) in &before {
+        let found = &after[key];
+        let name = escaped(key);
+        assert!(found.value == seen.value, "{name}: the value of {} bytes", seen.value.len());
+        assert_eq!(found.words, seen.words, "{name}");
+        match (found.exptime, seen.exptime) {
+            (Some(found), Some(seen)) => assert!(found.abs_diff(seen) <= 3, "{name}: {found} is not {seen}"),
+            (found, seen) => assert_eq!(found, seen, "{name}"),
+        }
+    }
+    // The source has all it had.
+    assert_eq!(look(source, &keys, with_cas).len(), before.len());
+}
+
+#[test]
+fn every_item_comes_over_from_a_server_of_ours() {
+    there_and_back("ours", &start(&[]), &start(&[]), true);
+}
+
+#[test]
+fn every_item_comes_over_from_memcached() {
+    let Some(peer) = server::memcached() else { return };
+    let source = Server::start(&peer, &["-m", "128", "-I", "4m"]);
+    there_and_back("from-peer", &source, &start(&[]), true);
+}
+
+#[test]
+fn every_item_goes_over_to_memcached() {
+    let Some(peer) = server::memcached() else { return };
+    let target = Server::start(&peer, &["-m", "128", "-I", "4m"]);
+    // Debian's takes no CAS.
+    there_and_back("to-peer", &start(&[]), &target, false);
+}
+
+/// memcached holds locks while it waits for us to read its list.
+#[test]
+fn a_list_longer_than_the_kernel_holds_is_no_trap() {
+    let Some(peer) = server::memcached() else { return };
+    let folder = Folder::new("long");
+    for binary in [peer, memhold()] {
+        let source = Server::start(&binary, &["-m", "128"]);
+        let mut link = source.connect();
+        for number in 0..60 {
+            let sets =
+                (0..1000).map(|at| format!("set {}{:0200} 0 0 1 noreply\r\nx\r\n", "%".repeat(40), number * 1000 + at));
+            link.send(sets.collect::<String>().as_bytes());
+        }
+        assert_eq!(link.ask(b"mn\r\n", b"\r\n"), b"MN\r\n");
+        let said = done(&["dump", "--force", "--server", &address(&source), &folder.file()]);
+        assert!(said.starts_with("dumped 60000 items of "), "{said}");
+        assert_eq!(folder.names(), ["dump"]);
+    }
+}
+
+fn ask(server: &Server, request: &str) -> String {
+    let answer = server.connect().ask(request.as_bytes(), b"\r\n");
+    String::from_utf8_lossy(&answer).trim_end().to_owned()
+}
+
+#[test]
+fn marks_come_over_and_nobody_loses_a_right_to_them() {
+    let folder = Folder::new("marks");
+    let (source, target) = (start(&[]), start(&[]));
+    for key in ["stale", "taken"] {
+        assert_eq!(ask(&source, &format!("ms {key} 1 T5000\r\nx\r\n")), "HD");
+        assert_eq!(ask(&source, &format!("md {key} I\r\n")), "HD");
+    }
+    assert_eq!(ask(&source, "mg taken\r\n"), "HD X W");
+    assert_eq!(ask(&source, "mg awaited N5000\r\n"), "HD W");
+    assert_eq!(ask(&source, "ms plain 1\r\nx\r\n"), "HD");
+    let cas = ask(&source, "gets stale\r\n");
+    done(&["dump", "--server", &address(&source), &folder.file()]);
+    done(&["load", "--server", &address(&target), &folder.file()]);
+    for server in [&source, &target] {
+        assert_eq!(ask(server, "gets stale\r\n"), cas);
+        assert_eq!(ask(server, "mg plain s\r\n"), "HD s1");
+        assert_eq!(ask(server, "mg awaited s\r\n"), "HD s0 Z");
+        assert_eq!(ask(server, "mg taken s\r\n"), "HD s1 Z X");
+        assert_eq!(ask(server, "mg stale s\r\n"), "HD s1 X W");
+    }
+}
+
+#[test]
+fn what_expired_meanwhile_is_left_out() {
+    let folder = Folder::new("expired");
+    let (source, target) = (start(&[]), start(&["--debug-commands"]));
+    for (key, ttl) in [("soon", 1000), ("later", 100_000), ("never", 0)] {
+        assert_eq!(ask(&source, &format!("set {key} 0 {ttl} 1\r\nx\r\n")), "STORED");
+    }
+    done(&["dump", "--server", &address(&source), &folder.file()]);
+    assert_eq!(ask(&target, "debugtime 5000\r\n"), "OK");
+    let said = done(&["load", "--server", &address(&target), &folder.file()]);
+    assert!(said.starts_with("loaded 2 items from ") && said.ends_with("; 1 had expired\n"), "{said}");
+    assert_eq!(ask(&target, "mg soon\r\n"), "EN");
+    assert_eq!(ask(&target, "mg never t\r\n"), "HD t-1");
+    let left: i64 = ask(&target, "mg later t\r\n").trim_start_matches("HD t").parse().expect("seconds");
+    assert!((94_990..=95_002).contains(&left), "{left}");
+}
+
+#[test]
+fn a_unix_socket_is_a_server_too_and_kept_items_stay() {
+    let folder = Folder::new("unix");
+    let path = folder.0.join("socket").display().to_string();
+    let mut child = Command::new(memhold()).args(["-u", "root", "-s", &path]).spawn().expect("the binary can be run");
+    let mut tries = 0;
+    while std::os::unix::net::UnixStream::connect(&path).is_err() {
+        tries += 1;
+        assert!(tries < 500, "it listens");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let source = start(&[]);
+    assert_eq!(ask(&source, "set k 1 0 3\r\nold\r\n"), "STORED");
+    done(&["dump", "--server", &address(&source), &folder.file()]);
+    assert!(done(&["load", "--server", &path, &folder.file()]).starts_with("loaded 1 items"));
+    let _ = child.kill();
+    let _ = child.wait();
+
+    assert_eq!(ask(&source, "set k 2 0 3\r\nnew\r\n"), "STORED");
+    let said = done(&["load", "--keep", "--server", &address(&source), &folder.file()]);
+    assert!(said.starts_with("loaded 0 items") && said.ends_with("; 1 were there already\n"), "{said}");
+    assert_eq!(ask(&source, "mg k f\r\n"), "HD f2");
+    done(&["load", "--server", &address(&source), &folder.file()]);
+    assert_eq!(ask(&source, "mg k f\r\n"), "HD f1");
+}
+
+// --- what goes wrong -------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_cannot_be_meant_is_told_in_a_line() {
+    let nobody = format!("127.0.0.1:{}", server::free_port());
+    assert!(refused(&["dump"]).contains("FILE"));
+    assert!(refused(&["dump", "--nonsense", "f"]).contains("--nonsense"));
+    let folder = Folder::new("wrong");
+    let said = refused(&["dump", "--server", &nobody, &folder.file()]);
+    assert!(said.ends_with(&format!("dump: {nobody}: Connection refused\n")), "{said}");
+    assert!(refused(&["dump", "--server", "127.0.0.1:x", &folder.file()]).contains("HOST:PORT"));
+    assert!(refused(&["dump", "--server", "/nowhere/at/all", &folder.file()]).contains("No such file"));
+    assert!(refused(&["load", &folder.file()]).contains("No such file"));
+    assert!(refused(&["load", "/dev/null"]).contains("not a file"));
+    assert_eq!(folder.names(), Vec::<String>::new());
+    let (code, help, _) = run(&["dump", "--help"]);
+    assert!(code == Some(0) && help.contains("--server") && help.contains("--force"), "{help}");
+}
+
+#[test]
+fn a_file_is_replaced_only_by_force() {
+    let folder = Folder::new("force");
+    let server = start(&[]);
+    fs::write(folder.file(), "mine").expect("it can be written");
+    let said = refused(&["dump", "--server", &address(&server), &folder.file()]);
+    assert!(said.contains("--force"), "{said}");
+    assert_eq!(fs::read(folder.file()).expect("it is there"), b"mine");
+    done(&["dump", "--force", "--server", &address(&server), &folder.file()]);
+    assert!(done(&["load", "--check", &folder.file()]).contains("is whole: 0 items"));
+}
+
+#[test]
+fn nothing_of_a_damaged_file_is_stored() {
+    let folder = Folder::new("damaged");
+    let (source, target) = (start(&[]), start(&[]));
+    fill(&source, 7, 300);
+    done(&["dump", "--server", &address(&source), &folder.file()]);
+    let whole = fs::read(folder.file()).expect("it is there");
+    let mut flipped = whole.clone();
+    let last = flipped.len() - 100;
+    flipped[last] ^= 0x10;
+    let cases =
+        [(flipped, "damaged"), (whole[..last].to_vec(), "incomplete"), ([&whole[..], b"x"].concat(), "damaged")];
+    for (bytes, expected) in cases {
+        fs::write(folder.file(), bytes).expect("it can be written");
+        let said = refused(&["load", "--server", &address(&target), &folder.file()]);
+        assert!(said.contains(expected), "{said}");
+    }
+    let stats = target.connect().ask(b"stats\r\n", b"END\r\n");
+    assert!(escaped(&stats).contains("STAT total_items 0\\r\\n"), "{}", escaped(&stats));
+}
+
+#[test]
+fn a_server_that_refuses_is_quoted() {
+    let folder = Folder::new("refuses");
+    let closed = start(&["-X"]);
+    let said = refused(&["dump", "--server", &address(&closed), &folder.file()]);
+    assert!(said.contains("the server answered: ERROR metadump not allowed"), "{said}");
+    assert_eq!(folder.names(), Vec::<String>::new());
+
+    let source = start(&[]);
+    let value = "v".repeat(2_000_000);
+    assert_eq!(ask(&source, &format!("set big 0 0 2000000\r\n{value}\r\n")), "STORED");
+    assert_eq!(ask(&source, "set small 0 0 1\r\nx\r\n"), "STORED");
+    done(&["dump", "--server", &address(&source), &folder.file()]);
+    let narrow = Server::start(&memhold(), &[]);
+    let said = refused(&["load", "--server", &address(&narrow), &folder.file()]);
+    assert!(said.contains("1 of 2 items were not stored") && said.contains("object too large for cache"), "{said}");
+    assert_eq!(ask(&narrow, "mg small s\r\n"), "HD s1");
+}
+
+#[test]
+fn a_dump_that_is_cut_off_leaves_no_file() {
+    let folder = Folder::new("cut");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    // A server that lists a key and dies.
+    let fake = std::thread::spawn(move || {
+        let (items, _) = listener.accept().expect("somebody comes");
+        let mut lines = BufReader::new(items.try_clone().expect("a second handle")).lines();
+        assert_eq!(lines.next().expect("a line").expect("read"), "stats");
+        (&items).write_all(b"STAT curr_items 2\r\nSTAT time 1800000000\r\nEND\r\n").expect("it is sent");
+        let (keys, _) = listener.accept().expect("somebody comes again");
+        let mut lines = BufReader::new(keys.try_clone().expect("a second handle")).lines();
+        assert_eq!(lines.next().expect("a line").expect("read"), "lru_crawler metadump hash");
+        (&keys).write_all(b"OK\r\nkey=a exp=-1 la=1 cas=1 \n").expect("it is sent");
+    });
+    let said = refused(&["dump", "--server", &address, &folder.file()]);
+    assert!(said.contains("the server closed the connection"), "{said}");
+    fake.join().expect("it saw what it expected");
+    assert_eq!(folder.names(), Vec::<String>::new());
+}

@@ -1,0 +1,78 @@
+//! The subcommands of memhold's own, a row each: `memhold dump`, `memhold load`. What they do is in `tools`, which makes its command
+//! lines from these rows; the man page and the completions are loops over them.
+
+/// A word that may stand first on the command line, before any option of memcached's.
+pub struct Subcommand {
+    /// The word.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+    /// The one argument that is no option.
+    pub argument: &'static str,
+    /// What it is.
+    pub argument_help: &'static str,
+    /// Its options.
+    pub flags: &'static [Flag],
+}
+
+/// An option of a subcommand.
+pub struct Flag {
+    /// Without the two hyphens.
+    pub long: &'static str,
+    /// What its value is called; empty for one that takes none.
+    pub value: &'static str,
+    /// The value when it is not given; empty for none.
+    pub default: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// All of them.
+pub const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        name: "dump",
+        about: "Write all items of a running server, memhold or memcached, to a file",
+        argument: "FILE",
+        argument_help: "The file to write; it has this name only once it is complete",
+        flags: &[
+            SERVER,
+            Flag { long: "force", value: "", default: "", help: "Replace the file if there is one of that name" },
+        ],
+    },
+    Subcommand {
+        name: "load",
+        about: "Store the items of a dump in a running server, memhold or memcached",
+        argument: "FILE",
+        argument_help: "The file that `dump` has written",
+        flags: &[
+            SERVER,
+            Flag { long: "keep", value: "", default: "", help: "Leave items alone that the server has already" },
+            Flag { long: "check", value: "", default: "", help: "Only verify the file, and talk to no server" },
+        ],
+    },
+];
+
+const SERVER: Flag = Flag {
+    long: "server",
+    value: "ADDRESS",
+    default: "127.0.0.1:11211",
+    help: "The server: HOST:PORT, or the path of a unix socket",
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_is_there_twice_and_everything_has_help() {
+        for (at, row) in SUBCOMMANDS.iter().enumerate() {
+            assert!(SUBCOMMANDS[..at].iter().all(|other| other.name != row.name), "{}", row.name);
+            assert!(!row.about.is_empty() && !row.argument_help.is_empty(), "{}", row.name);
+            for (at, flag) in row.flags.iter().enumerate() {
+                assert!(row.flags[..at].iter().all(|other| other.long != flag.long), "{}", flag.long);
+                assert!(!flag.help.is_empty(), "{}", flag.long);
+                assert!(flag.default.is_empty() || !flag.value.is_empty(), "{}", flag.long);
+            }
+        }
+    }
+}
