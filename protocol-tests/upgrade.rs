@@ -1,5 +1,5 @@
-//! Upgrades a running server in place (SIGUSR2) as an operator would: clients of every kind notice nothing but a pause, and a new binary that
-//! cannot take over leaves the old one serving.
+//! Upgrades a running server in place (SIGUSR2) as an operator would: clients of every kind notice nothing but a pause, and a
+//! new binary that cannot take over leaves the old one serving.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::server::{free_port, memhold, signal, wait_end};
@@ -19,6 +19,19 @@ use support::{Link, PATIENCE};
 
 /// An upgrade starts two processes on a machine that may be busy with other tests.
 const UPGRADE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Held while a program is written and while a process is begun: a child that is forked meanwhile has the file open for writing until it
+/// becomes another program, and nobody can run the file until then.
+static FORKS: Mutex<()> = Mutex::new(());
+
+fn forks() -> MutexGuard<'static, ()> {
+    FORKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn send_signal(pid: u32) {
+    let _alone = forks();
+    signal(pid, "USR2");
+}
 
 /// Lines of standard error, and a bell for each.
 type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;
@@ -42,8 +55,9 @@ impl Running {
         let memory = if shared.is_dir() { shared } else { &folder };
         let memory = memory.join(format!("memhold-upgrade-{name}-{}", std::process::id()));
         let program = folder.join("memhold");
-        fs::copy(memhold(), &program).expect("the binary can be copied");
         let port = free_port();
+        let alone = forks();
+        fs::copy(memhold(), &program).expect("the binary can be copied");
         let mut child = Command::new(&program)
             .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string(), "-m", "64", "-e"])
             .arg(&memory)
@@ -52,6 +66,7 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
+        drop(alone);
         let lines = Lines::default();
         let (errors, told) = (child.stderr.take().expect("it was asked for"), Arc::clone(&lines));
         thread::spawn(move || {
@@ -77,6 +92,7 @@ impl Running {
 
     /// Puts another program in the place of the binary, as a package manager does.
     fn replace_program(&self, content: &[u8]) {
+        let _alone = forks();
         let new = self.folder.join("new");
         fs::write(&new, content).expect("a file can be written");
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("it can be made a program");
@@ -100,13 +116,13 @@ impl Running {
 
     /// Asks for an upgrade and waits until it is done.
     fn upgrade(&mut self) {
-        signal(self.child.id(), "USR2");
+        send_signal(self.child.id());
         self.wait_for("has taken over");
     }
 
     /// Asks for an upgrade that must not be; returns why.
     fn upgrade_refused(&mut self) -> String {
-        signal(self.child.id(), "USR2");
+        send_signal(self.child.id());
         self.wait_for("no upgrade, this version goes on: ")
     }
 
@@ -312,8 +328,8 @@ fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
     fs::remove_file(running.program()).expect("it is there");
     assert!(running.upgrade_refused().contains("No such file or directory"));
     // One that says yes and is gone when it is needed.
-    fs::write(running.folder.join("real"), &good).expect("a file can be written");
-    fs::set_permissions(running.folder.join("real"), fs::Permissions::from_mode(0o755)).expect("a program");
+    running.replace_program(&good);
+    fs::rename(running.program(), running.folder.join("real")).expect("it can be renamed");
     let script = format!("#!/bin/sh\nrm '{0}/memhold'\nexec '{0}/real' \"$@\"\n", running.folder.display());
     running.replace_program(script.as_bytes());
     assert!(running.upgrade_refused().contains("No such file or directory"));
@@ -332,12 +348,14 @@ fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
 #[test]
 fn without_kept_memory_there_is_no_upgrade_and_no_item_is_lost() {
     let port = free_port();
+    let alone = forks();
     let child = Command::new(memhold())
         .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
+    drop(alone);
     let mut server = Ended(child);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let deadline = Instant::now() + UPGRADE_PATIENCE;
@@ -347,7 +365,7 @@ fn without_kept_memory_there_is_no_upgrade_and_no_item_is_lost() {
     }
     let mut link = Link::open(address).expect("it listens");
     assert_eq!(link.ask(b"set k 0 0 1\r\nx\r\n", b"\r\n"), b"STORED\r\n");
-    signal(server.0.id(), "USR2");
+    send_signal(server.0.id());
     let mut line = String::new();
     BufReader::new(server.0.stderr.take().expect("it was asked for")).read_line(&mut line).expect("a line");
     assert!(line.starts_with("no upgrade, this version goes on: items are in memory of the process alone"), "{line}");

@@ -1,5 +1,5 @@
-//! What an upgrade in place takes along of the net: listeners and clients, each a descriptor that outlives `execve`, and what has to be known
-//! of it.
+//! What an upgrade in place takes along of the net: listeners and clients, each a descriptor that outlives `execve`, and what
+//! has to be known of it.
 //!
 //! Workers hand their clients back between two turns, so nothing is half done but what a conversation allows to be: the
 //! beginning of a request, and replies that the socket did not take. What has come meanwhile waits in the kernel. TLS connections
