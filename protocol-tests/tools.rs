@@ -454,3 +454,63 @@ fn a_dump_that_is_cut_off_leaves_no_file() {
     fake.join().expect("it saw what it expected");
     assert_eq!(folder.names(), Vec::<String>::new());
 }
+
+// --- load ------------------------------------------------------------------------------------------------------------
+
+/// A number of a result in JSON.
+fn figure(json: &str, name: &str) -> f64 {
+    let rest = json.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {json}")).1;
+    rest.split([',', '}']).next().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{name} in {json}"))
+}
+
+#[test]
+fn load_is_answered_in_every_protocol_and_every_value_is_right() {
+    let mut binaries = vec![memhold()];
+    binaries.extend(server::memcached());
+    for binary in binaries {
+        let server = Server::start(&binary, &[]);
+        for protocol in ["text", "meta", "binary"] {
+            let server_address = address(&server);
+            let fixed = ["bench", "--json", "--server", &server_address, "--keys", "2000", "--seconds", "0.3"];
+            let shape = ["--protocol", protocol, "--pipeline", "4", "--multiget", "5", "--value-size", "0-3000"];
+            let threads = ["--threads", "2", "--connections", "7", "--sets", "20"];
+            let json = done(&[&fixed[..], &shape, &threads].concat());
+            assert_eq!(json.lines().count(), 1);
+            assert_eq!(figure(&json, "misses"), 0.0, "{protocol}: {json}");
+            let (get, set) = json.split_once("\"set\"").expect("both kinds");
+            let (gets, sets) = (figure(get, "requests"), figure(set, "requests"));
+            assert_eq!(figure(&json, "hits"), gets * 5.0, "{protocol}: {json}");
+            assert!(sets > 0.0 && gets > 2.0 * sets, "{protocol}: {json}");
+            assert!(figure(get, "p50") > 0.0 && figure(get, "max") >= figure(get, "p99"), "{json}");
+        }
+        let stats = escaped(&server.connect().ask(b"stats\r\n", b"END\r\n"));
+        assert!(stats.contains("STAT curr_items 2000\\r\\n"), "{stats}");
+    }
+}
+
+#[test]
+fn a_rate_is_kept_and_not_more() {
+    let server = start(&[]);
+    let server_address = address(&server);
+    let options = ["--rate", "2000", "--seconds", "1", "--keys", "100", "--sets", "0", "--connections", "8"];
+    let json = done(&[&["bench", "--json", "--server", &server_address][..], &options].concat());
+    let requests = figure(&json, "requests");
+    // However slow the machine: what is due is sent, late if need be, until the end.
+    assert!((1000.0..=2008.0).contains(&requests), "{json}");
+}
+
+#[test]
+fn a_wrong_value_ends_the_run() {
+    let server = start(&[]);
+    let server_address = address(&server);
+    let run_it = ["bench", "--server", &server_address, "--keys", "10", "--seconds", "0.1", "--sets", "0"];
+    done(&run_it);
+    let said = escaped(&server.connect().ask(b"lru_crawler metadump all\r\n", b"END\r\n"));
+    let key = said.split("key=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a key");
+    let key = key.replace("%3A", ":").replace("%3a", ":");
+    assert_eq!(ask(&server, &format!("append {key} 0 0 1\r\nx\r\n")), "STORED");
+    let said = refused(&[&run_it[..], &["--no-fill"]].concat());
+    assert!(said.contains("another value than was stored"), "{said}");
+    assert!(refused(&["bench", "--keys", "0"]).contains("--keys: not a number from 1"));
+    assert!(refused(&["bench", "--protocol", "morse"]).contains("--protocol"));
+}
