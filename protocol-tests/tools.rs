@@ -1,5 +1,5 @@
-//! `memhold dump` and `memhold load`, as an operator runs them: between servers of ours and a real memcached, and everything that
-//! can go wrong on the way. Damage bit by bit is tested where the file is (`src/tools/archive.rs`).
+//! `memhold dump`, `load` and `bench`, as an operator runs them: with servers of ours and a real memcached, and everything that can
+//! go wrong on the way. Damage bit by bit is tested where the file is (`src/tools/archive.rs`).
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::random::Random;
 use support::server::{self, Server, memhold};
 use support::{Link, escaped};
@@ -345,7 +345,7 @@ fn a_unix_socket_is_a_server_too_and_kept_items_stay() {
     while std::os::unix::net::UnixStream::connect(&path).is_err() {
         tries += 1;
         assert!(tries < 500, "it listens");
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     let source = start(&[]);
     assert_eq!(ask(&source, "set k 1 0 3\r\nold\r\n"), "STORED");
@@ -495,8 +495,38 @@ fn a_rate_is_kept_and_not_more() {
     let options = ["--rate", "2000", "--seconds", "1", "--keys", "100", "--sets", "0", "--connections", "8"];
     let json = done(&[&["bench", "--json", "--server", &server_address][..], &options].concat());
     let requests = figure(&json, "requests");
-    // However slow the machine: what is due is sent, late if need be, until the end.
-    assert!((1000.0..=2008.0).contains(&requests), "{json}");
+    // A machine that is busy with other things sends less, but nobody sends more than is due.
+    assert!((100.0..=2008.0).contains(&requests), "{json}");
+}
+
+/// A server that stalls once, for `stall`, and then answers each line at once.
+fn stalling_server(stall: Duration) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    std::thread::spawn(move || {
+        let (link, _) = listener.accept().expect("somebody comes");
+        let lines = BufReader::new(link.try_clone().expect("a second handle")).lines();
+        for (number, line) in lines.map_while(Result::ok).enumerate() {
+            assert!(line.starts_with("get "), "{line}");
+            if number == 0 {
+                std::thread::sleep(stall);
+            }
+            if (&link).write_all(b"END\r\n").is_err() {
+                break;
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn whoever_had_to_wait_for_a_stall_is_counted() {
+    let address = stalling_server(Duration::from_millis(500));
+    let shape = ["--connections", "1", "--rate", "100", "--seconds", "1", "--sets", "0", "--no-fill"];
+    let json = done(&[&["bench", "--json", "--server", &address][..], &shape].concat());
+    // A hundred were due; the fifty of the first half waited for up to 500 ms.
+    assert!(figure(&json, "p90") > 300_000.0 && figure(&json, "max") >= 490_000.0, "{json}");
+    assert_eq!(figure(&json, "misses"), figure(&json, "requests"), "{json}");
 }
 
 #[test]
