@@ -118,7 +118,7 @@ pub(super) fn store(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, payload:
     if draft.write(value, cx.now).is_err() {
         return Reply::Error(NO_MEMORY_FOR_REST);
     }
-    if joins(store.mode) { join(cx, store, hash, draft, value) } else { link(cx, store, draft) }
+    if joins(store.mode) { join(cx, store, hash, draft) } else { link(cx, store, draft) }
 }
 
 /// Stores a value that has been received whole into `draft`.
@@ -126,12 +126,7 @@ fn finish(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft) -> R
     if store.counts_when_whole {
         cx.stats.count_class(ClassCounter::CmdSet, draft.class());
     }
-    if !joins(store.mode) {
-        return link(cx, store, draft);
-    }
-    let mut value = Vec::with_capacity(draft.value_len());
-    draft.copy_value(&mut value);
-    join(cx, store, hash, draft, &value)
+    if joins(store.mode) { join(cx, store, hash, draft) } else { link(cx, store, draft) }
 }
 
 const fn joins(mode: StoreMode) -> bool {
@@ -216,17 +211,17 @@ fn not_linked(refused: &NotLinked, size: usize) -> Reply<'static> {
     }
 }
 
-/// append, prepend; their `C` counts as no cas, as in memcached. `draft` holds `value` alone, and is linked only if
-/// the key is missing and `N` was given.
-fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value: &[u8]) -> Reply<'static> {
+/// append, prepend; their `C` counts as no cas, as in memcached. `draft` holds the new value alone, and is linked
+/// only if the key is missing and `N` was given.
+fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft) -> Reply<'static> {
+    let value_len = draft.value_len();
     let told = Told::of(cx, &draft);
     let refuse = |refused: &NotLinked| {
         if let Some(told) = told {
             told.tell(cx, store.key.bytes(), watch::command(store), status(Err(refused)));
         }
-        not_linked(refused, value.len())
+        not_linked(refused, value_len)
     };
-    let mut alone = Some(draft);
     loop {
         let mut old = Copied::none();
         let seen = cx.store.lookup(store.key.bytes(), hash, cx.now, |found| match found {
@@ -246,11 +241,10 @@ fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value:
         });
         match seen {
             Err(refused) => return refuse(&refused),
-            Ok(None) => match join_nothing(cx, store, alone.take()) {
-                Some(reply) => return reply,
-                None => return refuse(&NotLinked::NotStored),
-            },
-            Ok(Some(seen)) => match join_to(cx, store, hash, &seen, &old, value) {
+            Ok(None) => {
+                return join_nothing(cx, store, draft).unwrap_or_else(|| refuse(&NotLinked::NotStored));
+            }
+            Ok(Some(seen)) => match join_to(cx, store, hash, &seen, &old, &draft) {
                 Err(_) => return refuse(&NotLinked::NotStored),
                 Ok(Some(reply)) => return reply,
                 Ok(None) => {} // Changed meanwhile: look again.
@@ -260,9 +254,9 @@ fn join(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft, value:
 }
 
 /// The key is missing: stored all the same with `N`, else `None`.
-fn join_nothing(cx: &Context<'_>, store: &Store<'_>, draft: Option<Draft>) -> Option<Reply<'static>> {
+fn join_nothing(cx: &Context<'_>, store: &Store<'_>, draft: Draft) -> Option<Reply<'static>> {
     let size = store.value_len;
-    let draft = draft.filter(|_| store.vivify.is_some())?;
+    store.vivify?;
     let told = Told::of(cx, &draft);
     let linked = cx.store.commit(draft, cx.now, |found, _| match found {
         Lookup::Found(_) => Decision::Refuse(()),
@@ -283,9 +277,9 @@ fn join_to(
     hash: KeyHash,
     seen: &Seen,
     old: &Copied,
-    value: &[u8],
+    added: &Draft,
 ) -> Result<Option<Reply<'static>>, Refused> {
-    let size = seen.value_len + value.len();
+    let size = seen.value_len + added.value_len();
     let shape = Shape {
         flags: seen.flags,
         exptime: seen.exptime,
@@ -297,11 +291,11 @@ fn join_to(
     };
     let mut draft = cx.store.reserve(store.key.bytes(), hash, &shape, cx.now)?;
     if store.mode == StoreMode::Prepend {
-        draft.write(value, cx.now)?;
+        added.copy_to(&mut draft, cx.now)?;
     }
     old.write(&mut draft, cx)?;
     if store.mode == StoreMode::Append {
-        draft.write(value, cx.now)?;
+        added.copy_to(&mut draft, cx.now)?;
     }
     let told = Told::of(cx, &draft);
     let cas = commit_over(cx, draft, seen, Marks::default());

@@ -242,6 +242,11 @@ mod storing {
         let mut talk = Talk::new();
         let half = "x".repeat(600_000);
         assert_eq!(talk.say(format!("set k 0 0 600000\r\n{half}\r\n")), "STORED\r\n");
+        // A large value that comes in two parts and is joined in item memory.
+        assert_eq!(talk.say(format!("append k 0 0 300000\r\n{}", &half[..100_000])), "");
+        assert_eq!(talk.say(format!("{}\r\n", &half[..200_000])), "STORED\r\n");
+        assert_eq!(talk.say("mg k s\r\n"), "HD s900000\r\n");
+        assert_eq!(talk.say(format!("set k 0 0 600000\r\n{half}\r\n")), "STORED\r\n");
         assert_eq!(talk.say(format!("append k 0 0 600000\r\n{half}\r\n")), "NOT_STORED\r\n");
         assert_eq!(talk.say("append k 0 0 3\r\nabc\r\n"), "STORED\r\n");
         assert_eq!(talk.say("get k\r\n"), format!("VALUE k 0 600003\r\n{half}abc\r\nEND\r\n"));

@@ -238,19 +238,23 @@ impl Draft {
         Ok(())
     }
 
-    /// Copies what has been written of the value to the end of `out` (append of an uploaded value).
-    pub fn copy_value(&self, out: &mut Vec<u8>) {
+    /// Writes all of this draft's value behind what `other` holds (append of an uploaded value).
+    ///
+    /// # Errors
+    /// When no memory can be had for it.
+    pub fn copy_to(&self, other: &mut Draft, now: Now) -> Result<(), Refused> {
         let arena = &self.store.inner().arena;
         let chunk = Chunk::named(arena, self.name());
         let stable = Stable::from_guard(self);
-        if self.layout.large {
-            large::parts(arena, chunk, self.written, |offset, len| {
-                out.extend_from_slice(arena.bytes(offset, len, stable));
-                true
-            });
-        } else {
-            out.extend_from_slice(arena.bytes(chunk.offset + self.layout.value_at(), self.written, stable));
+        if !self.layout.large {
+            return other.write(arena.bytes(chunk.offset + self.layout.value_at(), self.written, stable), now);
         }
+        let mut copied = Ok(());
+        large::parts(arena, chunk, self.written, |offset, len| {
+            copied = other.write(arena.bytes(offset, len, stable), now);
+            copied.is_ok()
+        });
+        copied
     }
 
     /// Length of the whole value.

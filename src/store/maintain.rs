@@ -26,6 +26,7 @@ impl Inner {
         self.pool.set_taken_elsewhere(self.index.bytes());
         self.sweep_some(now);
         self.shrink(now);
+        self.pool.trim(&self.arena);
         self.fill_reserve(now);
         self.move_wanted(now);
         if self.pool.available(&self.arena) <= 2 * self.reserve_pages() {

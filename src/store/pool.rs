@@ -19,9 +19,14 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Pages {
     returned: Vec<u32>,
+    /// How many of these, from the first, have no memory behind them.
+    bare: usize,
     /// Pages of the arena that were ever given out.
     fresh: u32,
 }
+
+/// Pages whose memory is given back in one step.
+const TRIMMED_AT_ONCE: usize = 64;
 
 impl Pool {
     /// A pool that gives out pages up to `limit_bytes`.
@@ -92,7 +97,10 @@ impl Pool {
             return None;
         }
         let page = match pages.returned.pop() {
-            Some(page) => (page, false),
+            Some(page) => {
+                pages.bare = pages.bare.min(pages.returned.len());
+                (page, false)
+            }
             None if pages.fresh < arena.pages_backed() => {
                 pages.fresh += 1;
                 // Here, where memory grows, so that giving a page back never allocates.
@@ -121,6 +129,25 @@ impl Pool {
         pages.returned.push(page);
     }
 
+    /// Gives the memory of some waiting pages beyond the limit back: since they came the limit may have fallen, or the index grown. True
+    /// when that was all.
+    pub fn trim(&self, arena: &Arena) -> bool {
+        let mut pages = lock(&self.pages);
+        let limit = self.limit_pages(arena).saturating_sub(self.in_use()) as usize;
+        let beyond = pages.returned.len().saturating_sub(limit);
+        let start = if arena.file().is_some() { 0 } else { pages.bare };
+        let end = beyond.min(start + TRIMMED_AT_ONCE);
+        for &page in pages.returned.get(start..end).unwrap_or_default() {
+            arena.give_back_page(page);
+        }
+        if arena.file().is_some() {
+            pages.returned.drain(..end);
+            return end == beyond;
+        }
+        pages.bare = pages.bare.max(end);
+        pages.bare >= beyond
+    }
+
     /// Taking over an arena: `in_use` pages are in somebody's hands, `free` ones among the first `touched` are not.
     pub fn restore(&self, touched: u32, in_use: u32, free: Vec<u32>) {
         let mut pages = lock(&self.pages);
@@ -128,5 +155,28 @@ impl Pool {
         pages.returned = free;
         pages.returned.reserve(touched as usize);
         self.in_use.store(in_use, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_that_wait_beyond_a_lower_limit_lose_their_memory_and_come_back_empty() {
+        let arena = Arena::reserve(64 << 20, 1 << 20).expect("address space");
+        let pool = Pool::new(64 << 20);
+        let taken: Vec<u32> = (0..40).filter_map(|_| pool.take(&arena, 0)).collect();
+        for &page in &taken {
+            pool.give(&arena, page);
+        }
+        assert!(pool.trim(&arena), "nothing is beyond the limit");
+        assert_eq!(lock(&pool.pages).bare, 0);
+        pool.set_limit_bytes(10 << 20);
+        assert!(pool.trim(&arena));
+        assert_eq!(lock(&pool.pages).bare, 30);
+        pool.set_limit_bytes(64 << 20);
+        let again = (0..40).filter_map(|_| pool.take(&arena, 0)).count();
+        assert_eq!((again, lock(&pool.pages).bare), (40, 0));
     }
 }
