@@ -82,7 +82,8 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     process::limits(&settings)?;
     process::user(&settings)?;
     // As whom they will be read again.
-    let credentials = passwords::load(&settings)?;
+    let (watch, credentials) = (passwords::Watch::new(&settings), passwords::load(&settings)?);
+    passwords::find_again(&mut settings);
     process::daemonize(&settings)?;
     let filter = process::filter_calls(&settings)?;
     let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings), filter];
@@ -109,7 +110,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let _ = server.fault.set(sys::memory::fault);
     server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
-    let background = Background::start(store.for_thread(), Arc::clone(&server)).map_err(threads)?;
+    let background = Background::start(store.for_thread(), Arc::clone(&server), watch).map_err(threads)?;
     let listeners = listen(&server.settings, tls.as_ref())?;
     if let Some(tls) = tls {
         let _ = server.refresh_certs.set(Box::new(move || tls.refresh()));
