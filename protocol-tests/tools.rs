@@ -1,5 +1,5 @@
-//! `memhold dump` and `memhold load`, as an operator runs them: between servers of ours and a real memcached, and everything that
-//! can go wrong on the way. Damage bit by bit is tested where the file is (`src/tools/archive.rs`).
+//! `memhold dump`, `load` and `bench`, as an operator runs them: with servers of ours and a real memcached, and everything that can
+//! go wrong on the way. Damage bit by bit is tested where the file is (`src/tools/archive.rs`).
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::random::Random;
 use support::server::{self, Server, memhold};
 use support::{Link, escaped};
@@ -345,7 +345,7 @@ fn a_unix_socket_is_a_server_too_and_kept_items_stay() {
     while std::os::unix::net::UnixStream::connect(&path).is_err() {
         tries += 1;
         assert!(tries < 500, "it listens");
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     let source = start(&[]);
     assert_eq!(ask(&source, "set k 1 0 3\r\nold\r\n"), "STORED");
@@ -453,4 +453,94 @@ fn a_dump_that_is_cut_off_leaves_no_file() {
     assert!(said.contains("the server closed the connection"), "{said}");
     fake.join().expect("it saw what it expected");
     assert_eq!(folder.names(), Vec::<String>::new());
+}
+
+// --- load ------------------------------------------------------------------------------------------------------------
+
+/// A number of a result in JSON.
+fn figure(json: &str, name: &str) -> f64 {
+    let rest = json.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {json}")).1;
+    rest.split([',', '}']).next().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{name} in {json}"))
+}
+
+#[test]
+fn load_is_answered_in_every_protocol_and_every_value_is_right() {
+    let mut binaries = vec![memhold()];
+    binaries.extend(server::memcached());
+    for binary in binaries {
+        let server = Server::start(&binary, &[]);
+        for protocol in ["text", "meta", "binary"] {
+            let server_address = address(&server);
+            let fixed = ["bench", "--json", "--server", &server_address, "--keys", "2000", "--seconds", "0.3"];
+            let shape = ["--protocol", protocol, "--pipeline", "4", "--multiget", "5", "--value-size", "0-3000"];
+            let threads = ["--threads", "2", "--connections", "7", "--sets", "20"];
+            let json = done(&[&fixed[..], &shape, &threads].concat());
+            assert_eq!(json.lines().count(), 1);
+            assert_eq!(figure(&json, "misses"), 0.0, "{protocol}: {json}");
+            let (get, set) = json.split_once("\"set\"").expect("both kinds");
+            let (gets, sets) = (figure(get, "requests"), figure(set, "requests"));
+            assert_eq!(figure(&json, "hits"), gets * 5.0, "{protocol}: {json}");
+            assert!(sets > 0.0 && gets > 2.0 * sets, "{protocol}: {json}");
+            assert!(figure(get, "p50") > 0.0 && figure(get, "max") >= figure(get, "p99"), "{json}");
+        }
+        let stats = escaped(&server.connect().ask(b"stats\r\n", b"END\r\n"));
+        assert!(stats.contains("STAT curr_items 2000\\r\\n"), "{stats}");
+    }
+}
+
+#[test]
+fn a_rate_is_kept_and_not_more() {
+    let server = start(&[]);
+    let server_address = address(&server);
+    let options = ["--rate", "2000", "--seconds", "1", "--keys", "100", "--sets", "0", "--connections", "8"];
+    let json = done(&[&["bench", "--json", "--server", &server_address][..], &options].concat());
+    let requests = figure(&json, "requests");
+    // A machine that is busy with other things sends less, but nobody sends more than is due.
+    assert!((100.0..=2008.0).contains(&requests), "{json}");
+}
+
+/// A server that stalls once, for `stall`, and then answers each line at once.
+fn stalling_server(stall: Duration) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    std::thread::spawn(move || {
+        let (link, _) = listener.accept().expect("somebody comes");
+        let lines = BufReader::new(link.try_clone().expect("a second handle")).lines();
+        for (number, line) in lines.map_while(Result::ok).enumerate() {
+            assert!(line.starts_with("get "), "{line}");
+            if number == 0 {
+                std::thread::sleep(stall);
+            }
+            if (&link).write_all(b"END\r\n").is_err() {
+                break;
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn whoever_had_to_wait_for_a_stall_is_counted() {
+    let address = stalling_server(Duration::from_millis(500));
+    let shape = ["--connections", "1", "--rate", "100", "--seconds", "1", "--sets", "0", "--no-fill"];
+    let json = done(&[&["bench", "--json", "--server", &address][..], &shape].concat());
+    // A hundred were due; the fifty of the first half waited for up to 500 ms.
+    assert!(figure(&json, "p90") > 300_000.0 && figure(&json, "max") >= 490_000.0, "{json}");
+    assert_eq!(figure(&json, "misses"), figure(&json, "requests"), "{json}");
+}
+
+#[test]
+fn a_wrong_value_ends_the_run() {
+    let server = start(&[]);
+    let server_address = address(&server);
+    let run_it = ["bench", "--server", &server_address, "--keys", "10", "--seconds", "0.1", "--sets", "0"];
+    done(&run_it);
+    let said = escaped(&server.connect().ask(b"lru_crawler metadump all\r\n", b"END\r\n"));
+    let key = said.split("key=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a key");
+    let key = key.replace("%3A", ":").replace("%3a", ":");
+    assert_eq!(ask(&server, &format!("append {key} 0 0 1\r\nx\r\n")), "STORED");
+    let said = refused(&[&run_it[..], &["--no-fill"]].concat());
+    assert!(said.contains("another value than was stored"), "{said}");
+    assert!(refused(&["bench", "--keys", "0"]).contains("--keys: not a number from 1"));
+    assert!(refused(&["bench", "--protocol", "morse"]).contains("--protocol"));
 }

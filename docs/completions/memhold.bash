@@ -10,7 +10,7 @@ _memhold() {
     fi
     COMPREPLY=()
     if [[ $COMP_CWORD == 1 && $word != -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'dump load' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'dump load bench' -- "$word")
         return
     fi
     list=
@@ -18,6 +18,7 @@ _memhold() {
         case ${COMP_WORDS[1]} in
         dump) list='--server --force --help' ;;
         load) list='--server --keep --check --help' ;;
+        bench) list='--server --protocol --threads --connections --pipeline --multiget --keys --skew --value-size --sets --rate --seconds --no-fill --json --help' ;;
         esac
     fi
     if [[ $list && $word == -* ]]; then

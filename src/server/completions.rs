@@ -175,7 +175,9 @@ fn zsh_subcommands(out: &mut String) {
             };
             let _ = writeln!(out, "      '--{}{equals}[{}]{value}' \\", flag.long, escaped(flag.help));
         }
-        let _ = writeln!(out, "      '1:{}:_files'\n    return\n    ;;", row.argument);
+        let argument =
+            if row.argument.is_empty() { "'*: :'".to_owned() } else { format!("'1:{}:_files'", row.argument) };
+        let _ = writeln!(out, "      {argument}\n    return\n    ;;");
     }
     out.push_str("  esac\nfi\n\n");
 }

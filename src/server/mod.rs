@@ -116,9 +116,10 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     }
     let on_shutdown = Box::new(|graceful| if graceful { Stop::Graceful.ask() } else { Stop::Now.ask() });
     let workers = Workers::start(Arc::clone(&server), store.for_thread(), listeners, on_shutdown).map_err(threads)?;
-    let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
     let pid_file = write_pid_file(&server.settings);
+    // That all is well means something only once there is somebody to be well.
     notify::ready(&status(&server.settings));
+    let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
     Ok(Running { server, signals, workers, background, store, watchdog, pid_file })
 }
 

@@ -191,7 +191,10 @@ const OLDER: &[i64] = &[
     libc::SYS_epoll_wait, libc::SYS_eventfd, libc::SYS_fork, libc::SYS_vfork, libc::SYS_arch_prctl, libc::SYS_time,
     libc::SYS_alarm, libc::SYS_pause, libc::SYS_getpgrp, libc::SYS_getdents, libc::SYS_getrlimit, libc::SYS_setrlimit,
 ];
-#[cfg(not(target_arch = "x86_64"))]
+/// Here the C library renames by this one; newer machines have `renameat2` alone.
+#[cfg(target_arch = "aarch64")]
+const OLDER: &[i64] = &[libc::SYS_renameat];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const OLDER: &[i64] = &[];
 
 #[cfg(test)]
@@ -255,6 +258,24 @@ mod tests {
             assert_eq!(thread::spawn(|| 7).join().unwrap(), 7);
             assert!(std::fs::read_to_string("/proc/self/status").unwrap().contains("Seccomp:\t"));
             assert!(super::super::process::find_user("root").is_some());
+        });
+    }
+
+    #[test]
+    fn files_can_be_written_locked_renamed_and_removed() {
+        let folder = std::env::temp_dir().join(format!("memhold-filter-{}", std::process::id()));
+        filtered(|| {
+            std::fs::create_dir_all(&folder).unwrap();
+            let (first, second) = (folder.join("first"), folder.join("second"));
+            let file = std::fs::File::create(&first).unwrap();
+            file.try_lock().unwrap();
+            super::super::files::allocate(&file, 0, 4096).unwrap();
+            file.set_len(100).unwrap();
+            file.sync_all().unwrap();
+            std::fs::rename(&first, &second).unwrap();
+            assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+            assert_eq!(std::fs::read(&second).unwrap().len(), 100);
+            std::fs::remove_dir_all(&folder).unwrap();
         });
     }
 

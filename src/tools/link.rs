@@ -4,6 +4,7 @@ use super::Failure;
 use crate::sys::reason;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -18,8 +19,34 @@ const LINE_MAX: u64 = 4096;
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 128 << 10;
 
-trait Socket: Read + Write {}
-impl<S: Read + Write> Socket for S {}
+/// A connected socket, TCP or unix.
+pub trait Socket: Read + Write + AsRawFd + Send {
+    /// Lets reads and writes return at once from now on.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn nonblocking(&self) -> io::Result<()>;
+}
+
+impl Socket for TcpStream {
+    fn nonblocking(&self) -> io::Result<()> {
+        self.set_nonblocking(true)
+    }
+}
+
+impl Socket for UnixStream {
+    fn nonblocking(&self) -> io::Result<()> {
+        self.set_nonblocking(true)
+    }
+}
+
+/// Connects to `HOST:PORT`, `HOST`, `[IPv6]:PORT`, or the unix socket at a path, which has a slash in it.
+///
+/// # Errors
+/// When nobody answers there.
+pub fn connect(server: &str) -> io::Result<Box<dyn Socket>> {
+    if server.contains('/') { unix(server) } else { tcp(server) }
+}
 
 /// A connection.
 pub struct Link {
@@ -31,13 +58,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects to `HOST:PORT`, `HOST`, `[IPv6]:PORT`, or the unix socket at a path, which has a slash in it.
+    /// Connects as [`connect`] does.
     ///
     /// # Errors
     /// When nobody answers there.
     pub fn open(server: &str) -> Result<Link, Failure> {
-        let socket = if server.contains('/') { unix(server) } else { tcp(server) };
-        let socket = socket.map_err(|error| Failure(format!("{server}: {}", reason(&error))))?;
+        let socket = connect(server).map_err(|error| Failure(format!("{server}: {}", reason(&error))))?;
         let stream = BufReader::with_capacity(BUFFER_BYTES, socket);
         Ok(Link { stream, server: server.to_owned(), line: Vec::new() })
     }

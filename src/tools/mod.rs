@@ -1,13 +1,15 @@
-//! Subcommands of memhold's own that talk to running servers as clients do: `memhold dump`, `memhold load`.
+//! Subcommands of memhold's own that talk to running servers as clients do: `memhold dump`, `memhold load`, `memhold bench`.
 //!
 //! - [`dump`] and [`load`]: items to a file and back; [`archive`]: that file.
 //! - [`link`]: a connection; [`spelling`]: keys as the meta commands want them; [`binary`]: for keys that those cannot name.
+//! - [`bench`]: load, and figures.
 //! - [`progress`]: a bar for whoever watches.
 //!
 //! A subcommand is the first word of the command line and a row of `server::subcommands`; clap reads the words behind it. Whatever
 //! goes wrong is one line on standard error and an exit status that is not 0.
 
 pub mod archive;
+pub mod bench;
 pub mod binary;
 pub mod dump;
 pub mod link;
@@ -41,7 +43,14 @@ pub fn run(program: &str, words: &[Vec<u8>]) -> Option<u8> {
     };
     let done = match row.name {
         "dump" => dump::run(&dump_options(&mut matches)),
-        _ => load::run(&load_options(&mut matches)),
+        "load" => load::run(&load_options(&mut matches)),
+        _ => match bench_options(&mut matches) {
+            Ok(options) => bench::run(&options),
+            Err(Failure(mistake)) => {
+                let _ = writeln!(std::io::stderr(), "{name}: {mistake} (see {name} --help)");
+                return Some(USAGE);
+            }
+        },
     };
     Some(match done {
         Ok(line) => {
@@ -58,11 +67,11 @@ pub fn run(program: &str, words: &[Vec<u8>]) -> Option<u8> {
 
 /// The command line of a row.
 fn command(row: &'static Subcommand, name: &str) -> Command {
-    let file = Arg::new("file").value_name(row.argument).help(row.argument_help).required(true);
-    let mut command = Command::new(row.name)
-        .bin_name(name.to_owned())
-        .about(row.about)
-        .arg(file.value_parser(value_parser!(PathBuf)));
+    let mut command = Command::new(row.name).bin_name(name.to_owned()).about(row.about);
+    if !row.argument.is_empty() {
+        let file = Arg::new("file").value_name(row.argument).help(row.argument_help).required(true);
+        command = command.arg(file.value_parser(value_parser!(PathBuf)));
+    }
     for flag in row.flags {
         let mut arg = Arg::new(flag.long).long(flag.long).help(flag.help);
         if flag.value.is_empty() {
@@ -102,12 +111,65 @@ fn load_options(matches: &mut ArgMatches) -> load::Options {
     }
 }
 
+fn bench_options(matches: &mut ArgMatches) -> Result<bench::Options, Failure> {
+    let threads = number(matches, "threads", 1..=256)? as usize;
+    let connections = number(matches, "connections", 1..=100_000)? as usize;
+    if connections < threads {
+        return Err(Failure("--connections: at least one for each thread".to_owned()));
+    }
+    Ok(bench::Options {
+        server: server(matches),
+        dialect: match text(matches, "protocol").as_str() {
+            "text" => bench::dialect::Dialect::Text,
+            "meta" => bench::dialect::Dialect::Meta,
+            "binary" => bench::dialect::Dialect::Binary,
+            _ => return Err(Failure("--protocol: not text, meta or binary".to_owned())),
+        },
+        threads,
+        connections,
+        pipeline: number(matches, "pipeline", 1..=10_000)? as usize,
+        multiget: number(matches, "multiget", 1..=10_000)? as usize,
+        keys: number(matches, "keys", 1..=100_000_000)?,
+        skew: fraction(matches, "skew", 10.0)?,
+        value_len: value_len(&text(matches, "value-size"))?,
+        set_percent: number(matches, "sets", 0..=100)?,
+        rate: number(matches, "rate", 0..=1_000_000_000)?,
+        seconds: fraction(matches, "seconds", 1e6)?,
+        fill: !matches.get_flag("no-fill"),
+        json: matches.get_flag("json"),
+    })
+}
+
+/// `100`, `10-1000`
+fn value_len(typed: &str) -> Result<(usize, usize), Failure> {
+    let (least, most) = typed.split_once('-').unwrap_or((typed, typed));
+    let read = |digits: &str| digits.parse().ok().filter(|length| *length <= 1 << 30);
+    match (read(least), read(most)) {
+        (Some(least), Some(most)) if least <= most => Ok((least, most)),
+        _ => Err(Failure("--value-size: not a number of bytes, nor a range as 10-1000".to_owned())),
+    }
+}
+
+fn number(matches: &mut ArgMatches, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, Failure> {
+    let number = text(matches, name).parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| Failure(format!("--{name}: not a number from {} to {}", range.start(), range.end())))
+}
+
+fn fraction(matches: &mut ArgMatches, name: &str, most: f64) -> Result<f64, Failure> {
+    let number = text(matches, name).parse().ok().filter(|number| (0.0..=most).contains(number));
+    number.ok_or_else(|| Failure(format!("--{name}: not a number from 0 to {most}")))
+}
+
+fn text(matches: &mut ArgMatches, name: &str) -> String {
+    matches.remove_one(name).unwrap_or_default()
+}
+
 fn file(matches: &mut ArgMatches) -> PathBuf {
     matches.remove_one("file").unwrap_or_default()
 }
 
 fn server(matches: &mut ArgMatches) -> String {
-    matches.remove_one("server").unwrap_or_default()
+    text(matches, "server")
 }
 
 #[cfg(test)]
@@ -118,6 +180,15 @@ mod tests {
     fn every_subcommand_has_a_command_line_that_holds() {
         for row in SUBCOMMANDS {
             command(row, row.name).debug_assert();
+        }
+    }
+
+    #[test]
+    fn sizes_are_a_number_or_a_range() {
+        assert_eq!(value_len("100").ok(), Some((100, 100)));
+        assert_eq!(value_len("0-1000").ok(), Some((0, 1000)));
+        for wrong in ["", "-", "5-", "-5", "9-5", "x", "2000000000"] {
+            assert!(value_len(wrong).is_err(), "{wrong}");
         }
     }
 
