@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
@@ -211,12 +211,16 @@ fn a_socket_handed_over_by_a_service_manager_is_served_instead_of_one_of_its_own
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     let address = socket.local_addr().expect("it is bound");
     let other = free_port();
+    let datagrams = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let udp = datagrams.local_addr().expect("it is bound").port();
+    drop(datagrams);
     // The shell becomes the server, so that the socket is for the process that LISTEN_PID names.
-    let line = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" -u root -p \"$1\" 3<&0 </dev/null";
+    let line = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" -u root -p \"$1\" -U \"$2\" -l 127.0.0.1 3<&0 </dev/null";
     let child = Command::new("sh")
         .args(["-c", line])
         .arg(server::memhold())
         .arg(other.to_string())
+        .arg(udp.to_string())
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -225,6 +229,12 @@ fn a_socket_handed_over_by_a_service_manager_is_served_instead_of_one_of_its_own
     let mut server = Started { child };
     answers(address);
     assert!(Link::open((Ipv4Addr::LOCALHOST, other).into()).is_err(), "-p is not bound beside it");
+    let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    client.set_read_timeout(Some(PATIENCE)).expect("it may be limited");
+    client.send_to(b"\0\x01\0\0\0\x01\0\0mn\r\n", (Ipv4Addr::LOCALHOST, udp)).expect("it is sent");
+    let mut answer = [0; 100];
+    let length = client.recv(&mut answer).expect("-U is served beside it");
+    assert!(answer[..length].ends_with(b"MN\r\n"));
     server::signal(server.child.id(), "TERM");
     assert_eq!(wait_end(&mut server.child, PATIENCE).and_then(|status| status.code()), Some(0));
 }

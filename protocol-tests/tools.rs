@@ -298,20 +298,31 @@ fn ask(server: &Server, request: &str) -> String {
 
 #[test]
 fn marks_come_over_and_nobody_loses_a_right_to_them() {
-    let folder = Folder::new("marks");
-    let (source, target) = (start(&[]), start(&[]));
-    for key in ["stale", "taken"] {
-        assert_eq!(ask(&source, &format!("ms {key} 1 T5000\r\nx\r\n")), "HD");
-        assert_eq!(ask(&source, &format!("md {key} I\r\n")), "HD");
+    marks(&start(&[]), &start(&[]), true);
+    if let Some(peer) = server::memcached() {
+        let peer = || Server::start(&peer, &[]);
+        // Debian's gives a stale item a new CAS, and takes none.
+        marks(&peer(), &start(&[]), false);
+        marks(&start(&[]), &peer(), false);
     }
-    assert_eq!(ask(&source, "mg taken\r\n"), "HD X W");
-    assert_eq!(ask(&source, "mg awaited N5000\r\n"), "HD W");
-    assert_eq!(ask(&source, "ms plain 1\r\nx\r\n"), "HD");
-    let cas = ask(&source, "gets stale\r\n");
-    done(&["dump", "--server", &address(&source), &folder.file()]);
-    done(&["load", "--server", &address(&target), &folder.file()]);
-    for server in [&source, &target] {
-        assert_eq!(ask(server, "gets stale\r\n"), cas);
+}
+
+fn marks(source: &Server, target: &Server, with_cas: bool) {
+    let folder = Folder::new(&format!("marks-{}", source.address.port()));
+    for key in ["stale", "taken"] {
+        assert_eq!(ask(source, &format!("ms {key} 1 T5000\r\nx\r\n")), "HD");
+        assert_eq!(ask(source, &format!("md {key} I\r\n")), "HD");
+    }
+    assert_eq!(ask(source, "mg taken\r\n"), "HD X W");
+    assert_eq!(ask(source, "mg awaited N5000\r\n"), "HD W");
+    assert_eq!(ask(source, "ms plain 1\r\nx\r\n"), "HD");
+    let cas = ask(source, "gets stale\r\n");
+    done(&["dump", "--server", &address(source), &folder.file()]);
+    done(&["load", "--server", &address(target), &folder.file()]);
+    for server in [source, target] {
+        if with_cas {
+            assert_eq!(ask(server, "gets stale\r\n"), cas);
+        }
         assert_eq!(ask(server, "mg plain s\r\n"), "HD s1");
         assert_eq!(ask(server, "mg awaited s\r\n"), "HD s0 Z");
         assert_eq!(ask(server, "mg taken s\r\n"), "HD s1 Z X");
@@ -433,26 +444,55 @@ fn a_server_that_refuses_is_quoted() {
     assert_eq!(ask(&narrow, "mg small s\r\n"), "HD s1");
 }
 
+/// A server that accepts a connection for each row, and on it answers each line with what stands behind it; then it closes.
+fn scripted_server(rows: &'static [(usize, &[(&str, &str)])]) -> (String, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let thread = std::thread::spawn(move || {
+        let mut links = Vec::new();
+        for (number, lines) in rows {
+            if *number == links.len() {
+                let (link, _) = listener.accept().expect("somebody comes");
+                links.push(BufReader::new(link));
+            }
+            for (expected, answer) in *lines {
+                let mut line = String::new();
+                links[*number].read_line(&mut line).expect("a line comes");
+                assert_eq!(line.trim_end(), *expected);
+                links[*number].get_mut().write_all(answer.as_bytes()).expect("it is sent");
+            }
+        }
+    });
+    (address, thread)
+}
+
+const STATS: (&str, &str) = ("stats", "STAT curr_items 2\r\nSTAT time 1800000000\r\nEND\r\n");
+
 #[test]
 fn a_dump_that_is_cut_off_leaves_no_file() {
     let folder = Folder::new("cut");
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    // A server that lists a key and dies.
-    let fake = std::thread::spawn(move || {
-        let (items, _) = listener.accept().expect("somebody comes");
-        let mut lines = BufReader::new(items.try_clone().expect("a second handle")).lines();
-        assert_eq!(lines.next().expect("a line").expect("read"), "stats");
-        (&items).write_all(b"STAT curr_items 2\r\nSTAT time 1800000000\r\nEND\r\n").expect("it is sent");
-        let (keys, _) = listener.accept().expect("somebody comes again");
-        let mut lines = BufReader::new(keys.try_clone().expect("a second handle")).lines();
-        assert_eq!(lines.next().expect("a line").expect("read"), "lru_crawler metadump hash");
-        (&keys).write_all(b"OK\r\nkey=a exp=-1 la=1 cas=1 \n").expect("it is sent");
-    });
+    let (address, server) =
+        scripted_server(&[(0, &[STATS]), (1, &[("lru_crawler metadump hash", "OK\r\nkey=a exp=-1 la=1 cas=1 \n")])]);
     let said = refused(&["dump", "--server", &address, &folder.file()]);
     assert!(said.contains("the server closed the connection"), "{said}");
-    fake.join().expect("it saw what it expected");
+    server.join().expect("it saw what it expected");
     assert_eq!(folder.names(), Vec::<String>::new());
+}
+
+#[test]
+fn a_busy_crawler_and_a_growing_table_are_waited_for_and_gone_around() {
+    let folder = Folder::new("busy");
+    let (address, server) = scripted_server(&[
+        (0, &[STATS]),
+        (1, &[("lru_crawler metadump hash", "BUSY currently processing crawler request\r\n")]),
+        (2, &[("lru_crawler metadump hash", "key=a exp=-1 la=1 cas=1\nERROR locked try again later\r\n")]),
+        (3, &[("lru_crawler metadump all", "OK\r\nkey=a exp=-1 la=1 cas=1\nkey=b exp=1800009999 la=1\nEND\r\n")]),
+        (0, &[("md memhold-probe C18446744073709551615 E1", "NF\r\n")]),
+        (0, &[("mg a v f t c k u", "VA 1 f7 t-1 c5 ka\r\nx\r\n"), ("mg b v f t c k u", "EN\r\n")]),
+    ]);
+    let said = done(&["dump", "--server", &address, &folder.file()]);
+    assert!(said.starts_with("dumped 1 items of 2 bytes"), "{said}");
+    server.join().expect("it saw what it expected");
 }
 
 // --- load ------------------------------------------------------------------------------------------------------------
@@ -473,12 +513,14 @@ fn load_is_answered_in_every_protocol_and_every_value_is_right() {
             let server_address = address(&server);
             let fixed = ["bench", "--json", "--server", &server_address, "--keys", "2000", "--seconds", "0.3"];
             let shape = ["--protocol", protocol, "--pipeline", "4", "--multiget", "5", "--value-size", "0-3000"];
-            let threads = ["--threads", "2", "--connections", "7", "--sets", "20"];
+            let threads = ["--threads", "2", "--connections", "7", "--sets", "20", "--touches", "10"];
             let json = done(&[&fixed[..], &shape, &threads].concat());
             assert_eq!(json.lines().count(), 1);
             assert_eq!(figure(&json, "misses"), 0.0, "{protocol}: {json}");
             let (get, set) = json.split_once("\"set\"").expect("both kinds");
+            let (set, touch) = set.split_once("\"touch\"").expect("the third kind");
             let (gets, sets) = (figure(get, "requests"), figure(set, "requests"));
+            assert!(figure(touch, "requests") > 0.0, "{protocol}: {json}");
             assert_eq!(figure(&json, "hits"), gets * 5.0, "{protocol}: {json}");
             assert!(sets > 0.0 && gets > 2.0 * sets, "{protocol}: {json}");
             assert!(figure(get, "p50") > 0.0 && figure(get, "max") >= figure(get, "p99"), "{json}");

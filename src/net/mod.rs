@@ -60,26 +60,40 @@ use worker::Worker;
 /// # Errors
 /// [`ListenError`], in memcached's words.
 pub fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, ListenError> {
-    let only = settings.protocol_of_authentication();
-    let protocol = only.unwrap_or(settings.binding_protocol);
     if let Some(path) = &settings.socket_path {
+        let protocol = settings.protocol_of_authentication().unwrap_or(settings.binding_protocol);
         return Ok(vec![listen_unix(path, settings.unix_mask, settings.tcp_backlog, protocol)?]);
     }
-    let options = TcpOptions {
+    let options = everywhere(settings, tls);
+    let mut listeners = if settings.tcp_port == 0 { Vec::new() } else { listen_tcp(&options)? };
+    listeners.append(&mut listen_datagrams(settings, tls)?);
+    Ok(listeners)
+}
+
+/// Binds what `-U` says, which may be nothing. Datagrams are never enciphered; `tls` tells which prefixes `-l` may have.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_datagrams(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, ListenError> {
+    if settings.udp_port == 0 {
+        return Ok(Vec::new());
+    }
+    let options = TcpOptions { port: settings.udp_port, ..everywhere(settings, tls) };
+    listen_udp(&options, settings.udp_answer_max)
+}
+
+/// What the settings say about the addresses of `-l`.
+fn everywhere<'a>(settings: &'a Settings, tls: Option<&'a Arc<Tls>>) -> TcpOptions<'a> {
+    let only = settings.protocol_of_authentication();
+    TcpOptions {
         interfaces: settings.inter.as_deref(),
         port: settings.tcp_port,
         backlog: settings.tcp_backlog,
-        protocol,
+        protocol: only.unwrap_or(settings.binding_protocol),
         only,
         mark: settings.sock_cookie_id,
         tls,
-    };
-    let mut listeners = if settings.tcp_port == 0 { Vec::new() } else { listen_tcp(&options)? };
-    if settings.udp_port != 0 {
-        let options = TcpOptions { port: settings.udp_port, ..options };
-        listeners.append(&mut listen_udp(&options, settings.udp_answer_max)?);
     }
-    Ok(listeners)
 }
 
 /// What all threads of `net` share.

@@ -234,7 +234,7 @@ const MAN_SECTIONS: &[(&str, &[(&str, &str)])] = &[
                 "MEMCACHED_PORT_FILENAME",
                 "a file that the bound ports are written to, a line each, once all are listening",
             ),
-            ("LISTEN_PID, LISTEN_FDS", "sockets of a service manager, to be served instead of -l, -p and -s"),
+            ("LISTEN_PID, LISTEN_FDS", "sockets of a service manager, to be served instead of -p and -s"),
             (
                 "NOTIFY_SOCKET, WATCHDOG_USEC",
                 "a service manager to be told that the server is ready, alive and stopping",

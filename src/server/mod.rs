@@ -142,8 +142,11 @@ fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, 
     let listeners = if inherited.is_empty() {
         net::listen(settings, tls)
     } else {
-        // They stand in the place of -l, -p and -s: whoever made them has chosen where to listen.
-        net::listen_inherited(inherited, settings.binding_protocol, tls)
+        // They stand in the place of -p and -s, and of -l for TCP: whoever made them has chosen where to listen.
+        net::listen_inherited(inherited, settings.binding_protocol, tls).and_then(|mut listeners| {
+            listeners.append(&mut net::listen_datagrams(settings, tls)?);
+            Ok(listeners)
+        })
     };
     let listeners = listeners.map_err(|error| Exit::new(OS_ERROR, error.to_string()))?;
     process::enough_connections(settings, listeners.len())?;
