@@ -513,12 +513,14 @@ fn load_is_answered_in_every_protocol_and_every_value_is_right() {
             let server_address = address(&server);
             let fixed = ["bench", "--json", "--server", &server_address, "--keys", "2000", "--seconds", "0.3"];
             let shape = ["--protocol", protocol, "--pipeline", "4", "--multiget", "5", "--value-size", "0-3000"];
-            let threads = ["--threads", "2", "--connections", "7", "--sets", "20"];
+            let threads = ["--threads", "2", "--connections", "7", "--sets", "20", "--touches", "10"];
             let json = done(&[&fixed[..], &shape, &threads].concat());
             assert_eq!(json.lines().count(), 1);
             assert_eq!(figure(&json, "misses"), 0.0, "{protocol}: {json}");
             let (get, set) = json.split_once("\"set\"").expect("both kinds");
+            let (set, touch) = set.split_once("\"touch\"").expect("the third kind");
             let (gets, sets) = (figure(get, "requests"), figure(set, "requests"));
+            assert!(figure(touch, "requests") > 0.0, "{protocol}: {json}");
             assert_eq!(figure(&json, "hits"), gets * 5.0, "{protocol}: {json}");
             assert!(sets > 0.0 && gets > 2.0 * sets, "{protocol}: {json}");
             assert!(figure(get, "p50") > 0.0 && figure(get, "max") >= figure(get, "p99"), "{json}");

@@ -18,6 +18,7 @@ complete -c memhold -n '__fish_seen_subcommand_from bench' -l keys -r -F -d 'How
 complete -c memhold -n '__fish_seen_subcommand_from bench' -l skew -r -F -d 'Exponent of Zipf’s distribution; 0: all as popular'
 complete -c memhold -n '__fish_seen_subcommand_from bench' -l value-size -r -F -d 'Bytes of each value, or a range as 10-1000'
 complete -c memhold -n '__fish_seen_subcommand_from bench' -l sets -r -F -d 'How many of a hundred requests store'
+complete -c memhold -n '__fish_seen_subcommand_from bench' -l touches -r -F -d 'How many of a hundred requests touch'
 complete -c memhold -n '__fish_seen_subcommand_from bench' -l rate -r -F -d 'Requests a second, with latencies from when each was due; 0: flat out'
 complete -c memhold -n '__fish_seen_subcommand_from bench' -l seconds -r -F -d 'How long to measure'
 complete -c memhold -n '__fish_seen_subcommand_from bench' -l no-fill -d 'Do not store all items before'

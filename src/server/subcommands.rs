@@ -81,6 +81,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
                 help: "Bytes of each value, or a range as 10-1000",
             },
             Flag { long: "sets", value: "PERCENT", default: "10", help: "How many of a hundred requests store" },
+            Flag { long: "touches", value: "PERCENT", default: "0", help: "How many of a hundred requests touch" },
             Flag {
                 long: "rate",
                 value: "N",

@@ -117,6 +117,10 @@ fn bench_options(matches: &mut ArgMatches) -> Result<bench::Options, Failure> {
     if connections < threads {
         return Err(Failure("--connections: at least one for each thread".to_owned()));
     }
+    let (sets, touches) = (number(matches, "sets", 0..=100)?, number(matches, "touches", 0..=100)?);
+    if sets + touches > 100 {
+        return Err(Failure("--touches: more than a hundred of a hundred together with --sets".to_owned()));
+    }
     Ok(bench::Options {
         server: server(matches),
         dialect: match text(matches, "protocol").as_str() {
@@ -132,7 +136,8 @@ fn bench_options(matches: &mut ArgMatches) -> Result<bench::Options, Failure> {
         keys: number(matches, "keys", 1..=100_000_000)?,
         skew: fraction(matches, "skew", 10.0)?,
         value_len: value_len(&text(matches, "value-size"))?,
-        set_percent: number(matches, "sets", 0..=100)?,
+        set_percent: sets,
+        touch_percent: touches,
         rate: number(matches, "rate", 0..=1_000_000_000)?,
         seconds: fraction(matches, "seconds", 1e6)?,
         fill: !matches.get_flag("no-fill"),

@@ -23,6 +23,8 @@ pub enum Expect {
     End,
     /// That a value was stored.
     Stored,
+    /// That an item has a new expiry, or that there is none.
+    Touched,
 }
 
 /// What was answered.
@@ -38,6 +40,8 @@ pub struct Tally {
     pub sets: u64,
     /// Of these, those that the server refused for lack of memory.
     pub refused: u64,
+    /// Requests to touch; items that are not there are among them.
+    pub touches: u64,
 }
 
 /// A reply that is not the one to the request: the start of it.
@@ -45,6 +49,7 @@ pub struct Tally {
 pub struct Wrong(pub String);
 
 const HEADER_LEN: usize = 24;
+const OPCODE_TOUCH: u8 = 0x1c;
 
 impl Dialect {
     /// Appends a request for the items `numbers`.
@@ -107,6 +112,23 @@ impl Dialect {
             out.extend_from_slice(b"\r\n");
         }
         expected.push_back(Expect::Stored);
+    }
+
+    /// Appends a request that gives an item a new expiry, which is none.
+    pub fn touch(self, number: u64, out: &mut Vec<u8>, expected: &mut VecDeque<Expect>) {
+        let key = Items::key(number);
+        let (before, after): (&[u8], &[u8]) = match self {
+            Dialect::Text => (b"touch ", b" 0\r\n"),
+            Dialect::Meta => (b"mg ", b" T0\r\n"),
+            Dialect::Binary => {
+                frame(OPCODE_TOUCH, 4, 4 + key.len(), out);
+                (&[0; 4], b"")
+            }
+        };
+        for piece in [before, &key, after] {
+            out.extend_from_slice(piece);
+        }
+        expected.push_back(Expect::Touched);
     }
 
     /// Reads one reply from `input` and takes what it answers off `expected`. Returns its length; `None` when it is not there whole.
@@ -172,6 +194,11 @@ fn line_reply(
             tally.gets += u64::from(last);
             Ok(Some(after + length + 2))
         }
+        b"TOUCHED" | b"NOT_FOUND" | b"HD" | b"EN" if expected.front() == Some(&Expect::Touched) => {
+            expected.pop_front();
+            tally.touches += 1;
+            Ok(Some(after))
+        }
         b"EN" => {
             let Some(Expect::Value(_, last)) = expected.pop_front() else { return Err(wrong(input)) };
             tally.misses += 1;
@@ -217,6 +244,7 @@ fn binary_reply(
             tally.sets += 1;
             tally.refused += u64::from(!stored);
         }
+        (Some(Expect::Touched), hit, OPCODE_TOUCH) if hit || header[6..8] == [0, 1] => tally.touches += 1,
         _ => return Err(wrong(body)),
     }
     Ok(Some(HEADER_LEN + body_len))
@@ -264,7 +292,7 @@ mod tests {
         value
     }
 
-    /// What a server says to `get` of items 1 to 3 when it has not the second, and to `set` of one.
+    /// What a server says to `get` of items 1 to 3 when it has not the second, and to `set` and `touch` of one.
     fn answer(dialect: Dialect, items: &Items) -> Vec<u8> {
         let mut out = Vec::new();
         for number in [1, 3] {
@@ -300,6 +328,11 @@ mod tests {
             Dialect::Meta => b"HD\r\n",
             Dialect::Binary => &[0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         });
+        out.extend_from_slice(match dialect {
+            Dialect::Text => b"TOUCHED\r\n",
+            Dialect::Meta => b"HD\r\n",
+            Dialect::Binary => &[0x81, 0x1c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        });
         out
     }
 
@@ -308,6 +341,7 @@ mod tests {
         let (mut requests, mut expected, mut tally) = (Vec::new(), VecDeque::new(), Tally::default());
         dialect.get(&[1, 2, 3], &mut requests, &mut expected);
         dialect.set(4, items, &mut requests, &mut expected);
+        dialect.touch(4, &mut requests, &mut expected);
         let mut at = 0;
         for end in [cut, input.len()] {
             while let Some(length) = dialect.reply(&input[at..end], items, &mut expected, &mut tally)? {
@@ -324,7 +358,7 @@ mod tests {
             let input = answer(dialect, &items);
             for cut in 0..input.len() {
                 let counted = read(dialect, &input, cut, &items);
-                let expected = Tally { gets: 1, hits: 2, misses: 1, sets: 1, refused: 0 };
+                let expected = Tally { gets: 1, hits: 2, misses: 1, sets: 1, refused: 0, touches: 1 };
                 assert_eq!(counted, Ok((expected, 0)), "{dialect:?} cut at {cut}");
             }
         }

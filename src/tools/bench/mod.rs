@@ -12,8 +12,9 @@ use super::{Failure, progress};
 use crate::clock::Clock;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use dialect::{Dialect, Tally};
+use hdrhistogram::Histogram;
 use items::Items;
-use player::{Limit, Plan, Player, Report, histogram};
+use player::{Limit, Plan, Player, Report};
 use std::fmt::Write as _;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub struct Options {
     pub value_len: (usize, usize),
     /// How many of a hundred requests store.
     pub set_percent: u64,
+    /// How many of a hundred touch; both together are a hundred at most.
+    pub touch_percent: u64,
     /// Requests a second over all connections; 0 for as many as the server answers.
     pub rate: u64,
     /// How long.
@@ -67,6 +70,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         pipeline: options.pipeline,
         multiget: options.multiget,
         set_percent: options.set_percent,
+        touch_percent: options.touch_percent,
         interval_micros: if options.rate == 0 { 0.0 } else { MICROS / bursts },
         items: Items::new(options.keys, options.value_len.0, options.value_len.1, options.skew),
         clock: Clock::start(),
@@ -92,7 +96,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     let players = play(players, &plan, &bar, |_| Limit::Until(end))?;
     let seconds = (plan.clock.running_micros() - start) as f64 / MICROS;
     bar.finish_and_clear();
-    let mut all = Report { tally: Tally::default(), get_micros: histogram()?, set_micros: histogram()? };
+    let mut all = Report::new()?;
     for report in players.into_iter().map(Player::into_report) {
         add(&mut all, &report)?;
     }
@@ -136,26 +140,40 @@ fn finish(thread: JoinHandle<Result<Player, Failure>>) -> Result<Player, Failure
 }
 
 fn add(all: &mut Report, one: &Report) -> Result<(), Failure> {
-    let Tally { gets, hits, misses, sets, refused } = one.tally;
+    let Tally { gets, hits, misses, sets, refused, touches } = one.tally;
     all.tally.gets += gets;
     all.tally.hits += hits;
     all.tally.misses += misses;
     all.tally.sets += sets;
     all.tally.refused += refused;
-    let added = all.get_micros.add(&one.get_micros).and_then(|()| all.set_micros.add(&one.set_micros));
-    added.map_err(|error| Failure(error.to_string()))
+    all.tally.touches += touches;
+    let pairs = [
+        (&mut all.get_micros, &one.get_micros),
+        (&mut all.set_micros, &one.set_micros),
+        (&mut all.touch_micros, &one.touch_micros),
+    ];
+    pairs.into_iter().try_for_each(|(sum, part)| sum.add(part)).map_err(|error| Failure(error.to_string()))
 }
 
 /// What is told of each kind of request: a name, and the share of requests that took no longer.
 const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
+/// Each kind of request: its name, how many were answered, and how fast.
+fn kinds(report: &Report) -> [(&'static str, u64, &Histogram<u64>); 3] {
+    [
+        ("get", report.tally.gets, &report.get_micros),
+        ("set", report.tally.sets, &report.set_micros),
+        ("touch", report.tally.touches, &report.touch_micros),
+    ]
+}
+
 fn table(report: &Report, seconds: f64) -> String {
-    let Tally { gets, hits, misses, sets, refused } = report.tally;
+    let Tally { hits, misses, refused, .. } = report.tally;
     let mut out = format!("{:<5}{:>12}{:>14}", "", "requests", "per second");
     for (name, _) in QUANTILES {
         let _ = write!(out, "{name:>10}");
     }
-    for (name, count, micros) in [("get", gets, &report.get_micros), ("set", sets, &report.set_micros)] {
+    for (name, count, micros) in kinds(report).into_iter().filter(|(_, count, _)| *count > 0) {
         let _ = write!(out, "\n{name:<5}{count:>12}{:>14.0}", count as f64 / seconds);
         for (_, share) in QUANTILES {
             let _ = write!(out, "{:>7} µs", micros.value_at_quantile(share));
@@ -175,16 +193,14 @@ fn table(report: &Report, seconds: f64) -> String {
 }
 
 fn json(report: &Report, seconds: f64) -> String {
-    let Tally { gets, hits, misses, sets, refused } = report.tally;
-    let kind = |count: u64, micros: &hdrhistogram::Histogram<u64>| {
+    let Tally { hits, misses, refused, .. } = report.tally;
+    let kinds = kinds(report).map(|(name, count, micros)| {
         let quantiles = QUANTILES.map(|(name, share)| format!("\"{name}\":{}", micros.value_at_quantile(share)));
-        let per_second = count as f64 / seconds;
-        format!("{{\"requests\":{count},\"per_second\":{per_second:.1},\"micros\":{{{}}}}}", quantiles.join(","))
-    };
-    let (get, set) = (kind(gets, &report.get_micros), kind(sets, &report.set_micros));
-    format!(
-        "{{\"seconds\":{seconds:.3},\"hits\":{hits},\"misses\":{misses},\"refused\":{refused},\"get\":{get},\"set\":{set}}}"
-    )
+        let (per_second, quantiles) = (count as f64 / seconds, quantiles.join(","));
+        format!("\"{name}\":{{\"requests\":{count},\"per_second\":{per_second:.1},\"micros\":{{{quantiles}}}}}")
+    });
+    let counts = format!("\"seconds\":{seconds:.3},\"hits\":{hits},\"misses\":{misses},\"refused\":{refused}");
+    format!("{{{counts},{}}}", kinds.join(","))
 }
 
 #[cfg(test)]
@@ -192,11 +208,8 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let mut report = Report {
-            tally: Tally { gets: 3, hits: 2, misses: 1, sets: 1, refused: 1 },
-            get_micros: histogram().unwrap(),
-            set_micros: histogram().unwrap(),
-        };
+        let mut report = Report::new().unwrap();
+        report.tally = Tally { gets: 3, hits: 2, misses: 1, sets: 1, refused: 1, touches: 0 };
         [10, 20, 30].into_iter().for_each(|micros| report.get_micros.record(micros).unwrap());
         report.set_micros.record(40).unwrap();
         report
@@ -209,6 +222,7 @@ mod tests {
         assert_eq!(lines[0], ["requests", "per", "second", "p50", "p90", "p99", "p99.9", "max"]);
         assert_eq!(lines[1][..5], ["get", "3", "2", "20", "µs"]);
         assert_eq!(lines[2][..4], ["set", "1", "0", "40"]);
+        assert_eq!(lines.len(), 4, "what was not asked for has no line");
         assert!(text.ends_with("in 2.0 s; 2 of 3 keys found (66.67 %); 1 sets were refused"), "{text}");
     }
 
@@ -220,7 +234,9 @@ mod tests {
              \"get\":{\"requests\":3,\"per_second\":1.5,\
              \"micros\":{\"p50\":20,\"p90\":30,\"p99\":30,\"p99.9\":30,\"max\":30}},\
              \"set\":{\"requests\":1,\"per_second\":0.5,\
-             \"micros\":{\"p50\":40,\"p90\":40,\"p99\":40,\"p99.9\":40,\"max\":40}}}"
+             \"micros\":{\"p50\":40,\"p90\":40,\"p99\":40,\"p99.9\":40,\"max\":40}},\
+             \"touch\":{\"requests\":0,\"per_second\":0.0,\
+             \"micros\":{\"p50\":0,\"p90\":0,\"p99\":0,\"p99.9\":0,\"max\":0}}}"
         );
     }
 }

@@ -30,6 +30,8 @@ pub struct Plan {
     pub multiget: usize,
     /// How many of a hundred requests store.
     pub set_percent: u64,
+    /// How many of a hundred touch.
+    pub touch_percent: u64,
     /// Microseconds from one burst of a connection to its next; 0 for flat out.
     pub interval_micros: f64,
     /// What is asked for.
@@ -50,6 +52,19 @@ pub struct Report {
     pub get_micros: Histogram<u64>,
     /// The same for storing.
     pub set_micros: Histogram<u64>,
+    /// The same for touching.
+    pub touch_micros: Histogram<u64>,
+}
+
+impl Report {
+    /// Of nothing yet.
+    ///
+    /// # Errors
+    /// When there is no memory for the counts.
+    pub fn new() -> Result<Report, Failure> {
+        let (get_micros, set_micros, touch_micros) = (histogram()?, histogram()?, histogram()?);
+        Ok(Report { tally: Tally::default(), get_micros, set_micros, touch_micros })
+    }
 }
 
 /// When to stop.
@@ -121,7 +136,7 @@ impl Player {
             let (input, output, expected) = (Vec::new(), Vec::new(), VecDeque::new());
             conns.push(Conn { socket, input, output, sent: 0, expected, due: 0, next_due: 0.0 });
         }
-        let report = Report { tally: Tally::default(), get_micros: histogram()?, set_micros: histogram()? };
+        let report = Report::new()?;
         let random = Random(number);
         let (buffer, numbers) = (vec![0; BUFFER_BYTES], Vec::new());
         Ok(Player { plan, poll, conns, random, buffer, report, next_fill: 0, numbers })
@@ -132,7 +147,7 @@ impl Player {
     /// # Errors
     /// When there is no memory for new counts.
     pub fn reset(&mut self) -> Result<(), Failure> {
-        self.report = Report { tally: Tally::default(), get_micros: histogram()?, set_micros: histogram()? };
+        self.report = Report::new()?;
         Ok(())
     }
 
@@ -233,8 +248,11 @@ impl Player {
             }
         } else {
             for _ in 0..plan.pipeline {
-                if self.random.bits() % 100 < plan.set_percent {
+                let dice = self.random.bits() % 100;
+                if dice < plan.set_percent {
                     dialect.set(items.draw(&mut self.random), items, &mut conn.output, &mut conn.expected);
+                } else if dice < plan.set_percent + plan.touch_percent {
+                    dialect.touch(items.draw(&mut self.random), &mut conn.output, &mut conn.expected);
                 } else {
                     self.numbers.clear();
                     self.numbers.extend((0..plan.multiget).map(|_| items.draw(&mut self.random)));
@@ -296,10 +314,12 @@ impl Player {
             }
         }
         input.drain(..at);
-        let (gets, sets) = (tally.gets - before.gets, tally.sets - before.sets);
+        let (gets, sets, touches) =
+            (tally.gets - before.gets, tally.sets - before.sets, tally.touches - before.touches);
         self.report.get_micros.saturating_record_n(latency, gets);
         self.report.set_micros.saturating_record_n(latency, sets);
-        plan.answered.fetch_add(gets + sets, Ordering::Relaxed);
+        self.report.touch_micros.saturating_record_n(latency, touches);
+        plan.answered.fetch_add(gets + sets + touches, Ordering::Relaxed);
         Ok(())
     }
 
@@ -315,6 +335,6 @@ impl Conn {
 }
 
 /// Counts of microseconds, to three digits.
-pub fn histogram() -> Result<Histogram<u64>, Failure> {
+fn histogram() -> Result<Histogram<u64>, Failure> {
     Histogram::new_with_max(LATENCY_MAX_MICROS, 3).map_err(|error| Failure(error.to_string()))
 }
