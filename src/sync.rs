@@ -12,6 +12,9 @@ pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Order
 #[cfg(not(loom))]
 pub use std::sync::{Arc, Mutex, MutexGuard};
 
+/// What libraries take that know nothing of a model checker.
+pub use std::sync::Arc as StdArc;
+
 /// Locks `mutex`; a panic of another thread while it held the lock is passed on as a panic here, because the
 /// data behind it can no longer be trusted.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

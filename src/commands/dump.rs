@@ -40,6 +40,8 @@ pub struct Dump {
 
 /// Chunks looked at in one step of the store's walk; with lines of at most [`LINE_MAX`] bytes this bounds what a step writes.
 const CHUNKS_PER_STEP: usize = 128;
+/// Such steps in a turn, lest memory with few items in it takes long.
+const STEPS_PER_TURN: usize = 64;
 /// Longest line of a dump: a key of 250 bytes, each percent-encoded, and nine numbers.
 const LINE_MAX: usize = 3 * 250 + 200;
 
@@ -71,10 +73,12 @@ impl Dump {
             self.begun = true;
             out.extend_from_slice(b"OK\r\n");
         }
+        let mut steps = 0;
         while let Some(&class) = self.classes.last() {
-            if out.len() >= bytes_max {
+            if out.len() >= bytes_max || steps == STEPS_PER_TURN {
                 return false;
             }
+            steps += 1;
             // The visitor runs under a lock of the store: no growing there.
             out.reserve(CHUNKS_PER_STEP * LINE_MAX);
             let format = self.format;

@@ -3,7 +3,7 @@
 //! The functions that tell are called only where somebody watches, some of them under the lock of an item: see [`Context::watches`].
 
 use super::{After, Context};
-use crate::logger::{Event, Found, NoSeat, StoreCommand, StoreStatus, Streams, Watcher};
+use crate::logger::{Event, Found, Logger, NoSeat, StoreCommand, StoreStatus, Streams, Watcher};
 use crate::protocol::reply::{Error, Reply};
 use crate::protocol::request::{Delete, Store, StoreMode};
 use crate::store::{Absence, Draft, EXPIRED, Entry, Exptime};
@@ -35,7 +35,7 @@ pub const CANNOT_PIPELINE: Error = Error::Line("ERROR cannot pipeline other comm
 /// # Errors
 /// When there are too many, or there is no memory.
 pub fn begin(cx: &Context<'_>, streams: Streams) -> Result<Watcher, Error> {
-    cx.server.logger.watch(streams).map_err(|why| match why {
+    Logger::watch(&cx.server.logger, streams).map_err(|why| match why {
         NoSeat::TooMany => Error::Line("WATCHER_TOO_MANY log watcher limit reached"),
         NoSeat::NoMemory => Error::Line("WATCHER_FAILED failed to add log watcher"),
     })

@@ -180,6 +180,11 @@ impl<'a> Filler<'a> {
             self.push(Task::ReadLast(Reading::GET, key), key, self.at + len);
             return true;
         }
+        if let Some((command, value_len, len)) = text::plain_set(&input[self.at..]) {
+            *requests -= 1;
+            let end = self.at + len;
+            return self.storage(command, value_len, &input[self.at..end - 1], end);
+        }
         if let Some((get, len)) = meta::plain_get(&input[self.at..]) {
             *requests -= 1;
             let key = get.key;

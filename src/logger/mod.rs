@@ -147,21 +147,21 @@ impl Logger {
     ///
     /// # Errors
     /// When there are [`WATCHERS_MAX`], or there is no memory for its buffers.
-    pub fn watch(self: &Arc<Logger>, streams: Streams) -> Result<Watcher, NoSeat> {
-        let mut seats = lock(&self.seats);
+    pub fn watch(logger: &Arc<Logger>, streams: Streams) -> Result<Watcher, NoSeat> {
+        let mut seats = lock(&logger.seats);
         if seats.len() == WATCHERS_MAX {
             return Err(NoSeat::TooMany);
         }
         let (mut bytes, mut taken) = (Vec::new(), Vec::new());
         for buffer in [&mut bytes, &mut taken] {
-            buffer.try_reserve_exact(self.buffer_bytes).map_err(|_| NoSeat::NoMemory)?;
+            buffer.try_reserve_exact(logger.buffer_bytes).map_err(|_| NoSeat::NoMemory)?;
         }
         let lines = Mutex::new(Lines { bytes, skipped: 0 });
         let seat = Arc::new(Seat { streams, full: AtomicBool::new(false), lines });
         seats.push(Arc::clone(&seat));
-        self.process.add(Process::LogWatchers, 1);
-        self.publish(&seats);
-        Ok(Watcher { logger: Arc::clone(self), seat, taken, told: 0 })
+        logger.process.add(Process::LogWatchers, 1);
+        logger.publish(&seats);
+        Ok(Watcher { logger: Arc::clone(logger), seat, taken, told: 0 })
     }
 
     fn publish(&self, seats: &[Arc<Seat>]) {
@@ -268,8 +268,8 @@ mod tests {
     fn a_stream_is_watched_as_long_as_somebody_watches_it() {
         let logger = logger(4096);
         assert!(!logger.watched(Streams::SYSEVENTS));
-        let one = logger.watch(Streams::SYSEVENTS.and(Streams::FETCHERS));
-        let other = logger.watch(Streams::FETCHERS);
+        let one = Logger::watch(&logger, Streams::SYSEVENTS.and(Streams::FETCHERS));
+        let other = Logger::watch(&logger, Streams::FETCHERS);
         assert!(logger.watched(Streams::SYSEVENTS) && !logger.watched(Streams::EVICTIONS));
         drop(one);
         assert!(!logger.watched(Streams::SYSEVENTS) && logger.watched(Streams::FETCHERS));
@@ -280,8 +280,8 @@ mod tests {
     #[test]
     fn each_watcher_gets_the_lines_of_its_streams_once() {
         let logger = logger(4096);
-        let mut sys = logger.watch(Streams::SYSEVENTS).unwrap();
-        let mut gets = logger.watch(Streams::FETCHERS).unwrap();
+        let mut sys = Logger::watch(&logger, Streams::SYSEVENTS).unwrap();
+        let mut gets = Logger::watch(&logger, Streams::FETCHERS).unwrap();
         logger.log(&moved(1));
         assert!(taken(&mut sys).ends_with(" gid=1 type=slab_move src=1 dst=2 state=ok\n"));
         assert_eq!((taken(&mut sys), taken(&mut gets)), (String::new(), String::new()));
@@ -290,8 +290,8 @@ mod tests {
     #[test]
     fn a_slow_watcher_loses_lines_and_is_told_how_many() {
         let logger = logger(0);
-        let mut slow = logger.watch(Streams::SYSEVENTS).unwrap();
-        let mut quick = logger.watch(Streams::SYSEVENTS).unwrap();
+        let mut slow = Logger::watch(&logger, Streams::SYSEVENTS).unwrap();
+        let mut quick = Logger::watch(&logger, Streams::SYSEVENTS).unwrap();
         let mut told = String::new();
         for src in 0..100 {
             logger.log(&moved(src));
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn lines_may_be_taken_in_pieces() {
         let logger = logger(4096);
-        let mut watcher = logger.watch(Streams::SYSEVENTS).unwrap();
+        let mut watcher = Logger::watch(&logger, Streams::SYSEVENTS).unwrap();
         logger.log(&moved(1));
         let mut out = Vec::new();
         for _ in 0..100 {
@@ -326,16 +326,16 @@ mod tests {
     #[test]
     fn there_are_at_most_twenty() {
         let logger = logger(4096);
-        let mut all: Vec<_> = (0..WATCHERS_MAX).map(|_| logger.watch(Streams::FETCHERS).unwrap()).collect();
-        assert_eq!(logger.watch(Streams::FETCHERS).err(), Some(NoSeat::TooMany));
+        let mut all: Vec<_> = (0..WATCHERS_MAX).map(|_| Logger::watch(&logger, Streams::FETCHERS).unwrap()).collect();
+        assert_eq!(Logger::watch(&logger, Streams::FETCHERS).err(), Some(NoSeat::TooMany));
         all.pop();
-        assert!(logger.watch(Streams::FETCHERS).is_ok());
+        assert!(Logger::watch(&logger, Streams::FETCHERS).is_ok());
     }
 
     #[test]
     fn without_memory_for_its_buffers_nobody_watches() {
         let logger = logger(usize::MAX >> 1);
-        assert_eq!(logger.watch(Streams::FETCHERS).err(), Some(NoSeat::NoMemory));
+        assert_eq!(Logger::watch(&logger, Streams::FETCHERS).err(), Some(NoSeat::NoMemory));
         assert_eq!(logger.process.get(Process::LogWatchers), 0);
     }
 }

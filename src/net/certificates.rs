@@ -15,7 +15,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 use crate::settings::{TlsSettings, TlsVersion, VerifyMode};
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Mutex, StdArc, lock};
 use crate::sys::reason;
 
 /// Which certificate of the client a listener asks for: the prefixes of `-l`.
@@ -41,10 +41,10 @@ pub struct Tls {
 /// One reading of the files.
 #[derive(Clone, Debug)]
 struct Configs {
-    as_configured: Arc<ServerConfig>,
-    not_asked: Arc<ServerConfig>,
+    as_configured: StdArc<ServerConfig>,
+    not_asked: StdArc<ServerConfig>,
     /// Absent without `ssl_ca_cert`: nobody could be verified.
-    required: Option<Arc<ServerConfig>>,
+    required: Option<StdArc<ServerConfig>>,
 }
 
 impl Tls {
@@ -75,9 +75,9 @@ impl Tls {
     }
 
     /// The configuration for a new connection.
-    pub(super) fn config(&self, client: ClientCert) -> Arc<ServerConfig> {
+    pub(super) fn config(&self, client: ClientCert) -> StdArc<ServerConfig> {
         let current = lock(&self.current);
-        Arc::clone(match (client, &current.required) {
+        StdArc::clone(match (client, &current.required) {
             (ClientCert::NotAsked, _) => &current.not_asked,
             (ClientCert::Required, Some(required)) => required,
             // A refresh without authorities is refused, so this one is strict as well.
@@ -87,7 +87,7 @@ impl Tls {
 }
 
 fn read(settings: &TlsSettings, folder: &Path) -> Result<Configs, String> {
-    let provider = Arc::new(provider(settings.ciphers.as_deref())?);
+    let provider = StdArc::new(provider(settings.ciphers.as_deref())?);
     let files = Files::read(settings, folder, &provider)?;
     let make = |mode| files.config(settings, &provider, mode);
     let required = if files.authorities.is_some() { Some(make(VerifyMode::Require)?) } else { None };
@@ -98,7 +98,7 @@ fn read(settings: &TlsSettings, folder: &Path) -> Result<Configs, String> {
 struct Files {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    authorities: Option<Arc<RootCertStore>>,
+    authorities: Option<StdArc<RootCertStore>>,
     /// Spelled, for the line about a key that does not belong to the certificate.
     key_name: String,
 }
@@ -115,7 +115,7 @@ impl Files {
         provider.key_provider.load_private_key(key.clone_key()).map_err(|error| unusable(error.to_string()))?;
         let authorities = match &settings.ca_cert {
             None => None,
-            Some(file) => Some(Arc::new(
+            Some(file) => Some(StdArc::new(
                 bytes(Some(file), folder)
                     .and_then(|text| authorities(&text))
                     .map_err(|why| blame("Error loading the CA certificate", &settings.ca_cert, why))?,
@@ -127,15 +127,15 @@ impl Files {
     fn config(
         &self,
         settings: &TlsSettings,
-        provider: &Arc<CryptoProvider>,
+        provider: &StdArc<CryptoProvider>,
         mode: VerifyMode,
-    ) -> Result<Arc<ServerConfig>, String> {
+    ) -> Result<StdArc<ServerConfig>, String> {
         let versions: &[&SupportedProtocolVersion] = match settings.min_version {
             TlsVersion::Tls12 => &[&version::TLS13, &version::TLS12],
             TlsVersion::Tls13 => &[&version::TLS13],
         };
         let invalid = |error: &dyn std::fmt::Display| format!("Error validating the certificate: {error}");
-        let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+        let builder = ServerConfig::builder_with_provider(StdArc::clone(provider))
             .with_protocol_versions(versions)
             .map_err(|error| invalid(&error))?;
         let builder = match (mode, &self.authorities) {
@@ -144,7 +144,7 @@ impl Files {
             (_, None) => return Err("Error loading the CA certificate: ssl_verify_mode needs ssl_ca_cert".to_owned()),
             (_, Some(authorities)) => {
                 let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::clone(authorities), Arc::clone(provider));
+                    WebPkiClientVerifier::builder_with_provider(StdArc::clone(authorities), StdArc::clone(provider));
                 let verifier = if mode == VerifyMode::Request { verifier.allow_unauthenticated() } else { verifier };
                 let verifier = verifier.build().map_err(|error| {
                     format!("Error loading the CA certificate: {} : {error}", shown(&settings.ca_cert))
@@ -157,13 +157,13 @@ impl Files {
                 rustls::Error::InconsistentKeys(_) => format!("Error loading the key: {} : {error}", self.key_name),
                 error => invalid(&error),
             })?;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.session_storage = StdArc::new(NoServerSessionStorage {});
         if settings.session_cache {
             config.ticketer = ring::Ticketer::new().map_err(|error| invalid(&error))?;
         } else {
             config.send_tls13_tickets = 0;
         }
-        Ok(Arc::new(config))
+        Ok(StdArc::new(config))
     }
 }
 

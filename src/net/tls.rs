@@ -16,7 +16,7 @@ use rustls::{HandshakeKind, ServerConfig};
 
 use super::stream::again_if_interrupted;
 use crate::stats::{Process, ProcessStats};
-use crate::sync::Arc;
+use crate::sync::StdArc;
 
 /// Most bytes of a record, or of a handshake message in several, that are kept until the rest comes. A record has at most 18 KiB; a
 /// longer message (a chain of client certificates) has to come at once.
@@ -47,7 +47,7 @@ pub(super) struct TlsStream {
 
 enum Session {
     /// Nothing has been said.
-    New(Arc<ServerConfig>),
+    New(StdArc<ServerConfig>),
     Running(Box<UnbufferedServerConnection>),
     /// Over, by a fault or a goodbye.
     Ended,
@@ -86,7 +86,7 @@ pub(super) struct TlsRead {
 }
 
 impl TlsStream {
-    pub(super) fn new(socket: TcpStream, config: Arc<ServerConfig>) -> TlsStream {
+    pub(super) fn new(socket: TcpStream, config: StdArc<ServerConfig>) -> TlsStream {
         TlsStream {
             socket,
             session: Session::New(config),
@@ -154,7 +154,7 @@ impl TlsStream {
         }
         let drained = read < room.len();
         if let Session::New(config) = &self.session {
-            let session = UnbufferedServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+            let session = UnbufferedServerConnection::new(StdArc::clone(config)).map_err(io::Error::other)?;
             self.session = Session::Running(Box::new(session));
         }
         let result = self.decipher(kept + read, plain, scratch, facts);

@@ -88,7 +88,8 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     process::limits(&settings)?;
     process::user(&settings)?;
     // As whom they will be read again.
-    let credentials = passwords::load(&settings)?;
+    let (watch, credentials) = (passwords::Watch::new(&settings), passwords::load(&settings)?);
+    passwords::find_again(&mut settings);
     if takeover.is_none() {
         process::daemonize(&settings)?;
     }
@@ -125,7 +126,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let _ = server.fault.set(sys::memory::fault);
     server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
-    let background = Background::start(store.for_thread(), Arc::clone(&server)).map_err(threads)?;
+    let background = Background::start(store.for_thread(), Arc::clone(&server), watch).map_err(threads)?;
     let handover = match &takeover {
         Some(takeover) => takeover.handover(tls.as_ref())?,
         None => Handover::of(listen(&server.settings, tls.as_ref())?),
@@ -273,7 +274,8 @@ impl Running {
             say(&format!("no upgrade, this version goes on: {why}"));
         }
         let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
-        let background = Background::start(store.for_thread(), Arc::clone(&server)).map_err(threads)?;
+        let watch = passwords::Watch::new(&server.settings);
+        let background = Background::start(store.for_thread(), Arc::clone(&server), watch).map_err(threads)?;
         let workers = serve(&server, &store, handover).map_err(threads)?;
         let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
         Ok(Running { server, signals, workers, background, store, watchdog, pid_file, started })

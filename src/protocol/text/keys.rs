@@ -3,7 +3,7 @@
 
 use crate::protocol::command::{KeyList, Reading};
 use crate::protocol::limits::{KEY_MAX, LEADING_SPACES_MAX};
-use crate::protocol::token::{printable_len, skip_spaces, split_word};
+use crate::protocol::token::{skip_spaces, split_word};
 
 /// The next key of a key list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +41,6 @@ pub fn next_key(rest: &[u8], complete: bool) -> NextKey<'_> {
     } else {
         NextKey::Key(key, spaces + key.len())
     }
-}
-
-/// The key of a line that is `get`, one key and CR LF, and the length of the line: what nearly every line is, told in a few
-/// instructions. `None` says nothing about it.
-#[inline]
-#[must_use]
-pub fn lone_key(input: &[u8]) -> Option<(&[u8], usize)> {
-    let rest = input.strip_prefix(b"get ")?;
-    let len = printable_len(rest);
-    let (key, behind) = rest.split_at(len);
-    ((1..=KEY_MAX).contains(&len) && behind.starts_with(b"\r\n")).then_some((key, b"get \r\n".len() + len))
 }
 
 /// Whether a key of a whole list is longer than 250 bytes. Looks at as few bytes as that takes: from the place where a key would be
@@ -114,28 +103,6 @@ mod tests {
         assert_eq!(keys, [&b"a"[..], b"bc", b"d"]);
         assert_eq!(next_key(&line[at..], true), NextKey::End);
         assert_eq!(next_key(b"", true), NextKey::End);
-    }
-
-    #[test]
-    fn a_lone_key_is_told_from_everything_else() {
-        assert_eq!(lone_key(b"get key\r\nget"), Some((&b"key"[..], 9)));
-        let longest = [b"get ", &[b'k'; 250][..], b"\r\n"].concat();
-        assert_eq!(lone_key(&longest), Some((&longest[4..254], 256)));
-        let too_long = [b"get ", &[b'k'; 251][..], b"\r\n"].concat();
-        let others: [&[u8]; 9] = [
-            &too_long,
-            b"get key\n",
-            b"get key",
-            b"get key\r",
-            b"get a b\r\n",
-            b"get \r\n",
-            b"get  a\r\n",
-            b"gets a\r\n",
-            b"get a\t\r\n",
-        ];
-        for line in others {
-            assert_eq!(lone_key(line), None, "{}", line.escape_ascii());
-        }
     }
 
     #[test]

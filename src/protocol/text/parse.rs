@@ -99,21 +99,36 @@ fn storage(line: Line<'_>, mode: StoreMode, compares: bool) -> Parsed<'_> {
     if key.len() > KEY_MAX || (compares && compare.is_none()) {
         return refuse_swallowing(line, Error::BAD_FORMAT, swallow);
     }
+    // The words so far were numbers, so `noreply` can only be behind them.
+    let noreply = words.last() == Some(b"noreply");
+    Parsed::Command(stores(key, mode, flags, exptime.into(), value_len, compare, noreply))
+}
+
+/// A storage command.
+#[inline]
+pub(super) const fn stores(
+    key: &[u8],
+    mode: StoreMode,
+    flags: u32,
+    exptime: TypedExptime,
+    value_len: usize,
+    compare: Option<u64>,
+    noreply: bool,
+) -> Command<'_> {
     let store = Store {
         key: Key::plain(key),
         mode,
         flags,
-        exptime: exptime.into(),
+        exptime,
         value_len,
         compare,
         new_cas: None,
         invalidate: false,
         vivify: None,
-        refusal_removes: mode == StoreMode::Set && !compares,
+        refusal_removes: matches!(mode, StoreMode::Set) && compare.is_none(),
         counts_when_whole: false,
     };
-    // The words so far were numbers, so `noreply` can only be behind them.
-    command(Request::Store(store), words.last() == Some(b"noreply"))
+    Command { request: Request::Store(store), spelling: Spelling::Text { noreply, with_cas: false } }
 }
 
 /// `touch <key> <exptime> [noreply]`
