@@ -206,6 +206,48 @@ fn y_reads_its_file_again_at_hup_and_keeps_the_old_entries_when_it_is_bad() {
     assert!(!server.admits_text("user8", "x"), "the ninth does not");
 }
 
+/// A server in the background, by its pid file; ended with the test.
+struct Daemon(PathBuf);
+
+impl Daemon {
+    fn pid(&self) -> Option<u32> {
+        fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            signal(pid, "TERM");
+        }
+    }
+}
+
+#[test]
+fn a_daemon_finds_its_file_again_although_it_has_changed_its_folder() {
+    let folder = Folder::new("daemon");
+    folder.file("users", "ann:secret\n");
+    let daemon = Daemon(folder.0.join("pid"));
+    let port = free_port();
+    let child = Command::new(server::memhold())
+        .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string(), "-d", "-Y", "users", "-P"])
+        .arg(&daemon.0)
+        .current_dir(&folder.0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary can be run");
+    let server = Guarded { child, address: (Ipv4Addr::LOCALHOST, port).into() };
+    server.becomes("it serves", |server| Link::open(server.address).is_ok());
+    assert!(server.admits_text("ann", "secret"));
+    folder.file("users", "eve:apple\n");
+    server.becomes("it has written its pid file", |_| daemon.pid().is_some());
+    signal(daemon.pid().expect("it was there"), "HUP");
+    server.becomes("the new entry counts", |server| server.admits_text("eve", "apple"));
+    assert!(!server.admits_text("ann", "secret"), "the old one is gone");
+}
+
 #[test]
 fn sasl_reads_its_file_again_whenever_it_changes() {
     let folder = Folder::new("pwdb");

@@ -211,9 +211,7 @@ fn a_socket_handed_over_by_a_service_manager_is_served_instead_of_one_of_its_own
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     let address = socket.local_addr().expect("it is bound");
     let other = free_port();
-    let datagrams = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    let udp = datagrams.local_addr().expect("it is bound").port();
-    drop(datagrams);
+    let udp = free_port();
     // The shell becomes the server, so that the socket is for the process that LISTEN_PID names.
     let line = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" -u root -p \"$1\" -U \"$2\" -l 127.0.0.1 3<&0 </dev/null";
     let child = Command::new("sh")

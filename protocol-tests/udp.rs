@@ -21,7 +21,7 @@ struct Udp {
 
 impl Udp {
     fn start(arguments: &[&str]) -> Udp {
-        let port = free_udp_port();
+        let port = free_port();
         let spelled = port.to_string();
         let arguments = [&["-U", &spelled], arguments].concat();
         Udp::of(Server::start(&memhold(), &arguments), port)
@@ -75,11 +75,6 @@ impl Udp {
     fn expect_silence(&self) {
         assert_eq!(self.ask(0xfefe, b"mn\r\n"), "MN\r\n");
     }
-}
-
-fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    socket.local_addr().expect("it is bound").port()
 }
 
 #[test]
@@ -343,7 +338,7 @@ fn every_address_of_the_list_is_served() {
 #[test]
 fn datagrams_are_never_enciphered() {
     let files = Files::new("udp");
-    let port = free_udp_port();
+    let port = free_port();
     let udp = Udp::of(files.start("", &["-U", &port.to_string()]), port);
     assert_eq!(udp.ask(1, b"version\r\n"), "VERSION 1.6.45\r\n");
     assert!(files.client().is_served(udp.server.address));

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test target uses its own part of this module")]
 
 pub mod frame;
+pub mod ports;
 pub mod random;
 pub mod server;
 #[cfg(test)]

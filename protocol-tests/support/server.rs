@@ -1,8 +1,9 @@
 //! Servers as processes: found, started on a free port of loopback, waited for, and ended when dropped.
 
+pub use super::ports::free_port;
 use super::{Link, PATIENCE};
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -29,14 +30,6 @@ pub fn memcached() -> Option<PathBuf> {
     );
     println!("SKIPPED: no memcached to compare with ({}), as MEMHOLD_WITHOUT_MEMCACHED allows", path.display());
     None
-}
-
-/// A port of loopback on which nobody listens just now.
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("loopback has a free port")
-        .port()
 }
 
 /// A running server; killed when dropped.

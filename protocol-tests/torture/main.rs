@@ -7,6 +7,8 @@
 //!
 //! `MEMHOLD_TORTURE_ENDS` says how many ends there are (40 by default), `MEMHOLD_TORTURE_SEED` repeats a run.
 
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/random.rs"]
 #[allow(dead_code, reason = "a test uses a part of it")]
 mod random;
@@ -21,7 +23,7 @@ use memhold::store::{Kept, Store, Trouble};
 use random::Random;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
@@ -59,8 +61,7 @@ impl Victim {
     fn new(roomy: bool) -> Victim {
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let port = port.expect("loopback has a free port").port();
+        let port = ports::free_port();
         let file = directory.join(format!("memhold-torture-{}-{roomy}", std::process::id()));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut victim = Victim { file, address, options: Vec::new(), roomy, process: None };

@@ -44,15 +44,15 @@ fn crawl(store: &Store, server: &Server, crawled: &mut u32) {
 }
 
 impl Background {
-    /// Starts calling [`Store::maintain`], about ten times a second.
+    /// Starts calling [`Store::maintain`], about ten times a second, and looks now and then whether the file of passwords is still what
+    /// `passwords` has seen.
     ///
     /// # Errors
     /// When no thread can be had.
-    pub fn start(store: Store, server: Arc<Server>) -> io::Result<Background> {
+    pub fn start(store: Store, server: Arc<Server>, mut passwords: Watch) -> io::Result<Background> {
         let stopping = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("maintainer".to_owned()).spawn(move || {
-            let mut passwords = Watch::new(&server.settings);
             let mut steps_done = 0;
             let mut crawled = server.started_seconds;
             while !flag.load(Ordering::Acquire) {

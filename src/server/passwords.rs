@@ -48,6 +48,15 @@ pub fn load(settings: &Settings) -> Result<Vec<Credential>, Exit> {
     Ok(pwdb(&bytes))
 }
 
+/// Makes the names of the files whole: a daemon changes its folder before it reads them again.
+pub fn find_again(settings: &mut Settings) {
+    for file in [&mut settings.auth_file, &mut settings.sasl_pwdb].into_iter().flatten() {
+        if let Ok(whole) = std::path::absolute(&*file) {
+            *file = whole;
+        }
+    }
+}
+
 /// Reads the file again, while the server runs.
 pub fn reload(server: &Server) {
     match load(&server.settings) {
@@ -59,7 +68,8 @@ pub fn reload(server: &Server) {
     }
 }
 
-/// Looks whether the file of SASL is another than before, or has been written to.
+/// Looks whether the file of SASL is another than before, or has been written to. Made before the file is read for the first time, so that
+/// what changes meanwhile is noticed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Watch {
     /// Second and nanosecond of the last change, inode, length.
