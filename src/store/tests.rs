@@ -236,6 +236,28 @@ fn a_class_without_pages_refuses_when_no_page_can_be_had() {
 }
 
 #[test]
+fn when_the_oldest_class_can_give_nothing_the_next_one_does() {
+    let store = Store::open(&Config { temporary_ttl: Some(90), ..config(8) }).expect("memory");
+    let now = Now::at(1000, 0);
+    for n in 0..6000 {
+        // Nothing of this may be evicted.
+        set(&store, format!("t{n}").as_bytes(), &[1; 500], 1080, now).expect("room");
+    }
+    let now = Now::at(1060, 0);
+    for n in 0..20_000 {
+        set(&store, format!("b{n}").as_bytes(), &[1; 1000], 0, now).expect("room");
+        if n % 1000 == 0 {
+            store.maintain(now);
+        }
+    }
+    for n in 1..60 {
+        set(&store, b"other size", &vec![1; 100 * n], 0, now).expect("room in the younger class");
+    }
+    assert!((0..6000).all(|n| get(&store, format!("t{n}").as_bytes(), now).is_some()), "what may not be evicted stays");
+    store.check(now).expect("sound");
+}
+
+#[test]
 fn sizes_may_change_completely() {
     let store = Store::open(&config(8)).expect("memory");
     let mut now = Now::at(1000, 0);
