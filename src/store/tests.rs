@@ -229,7 +229,9 @@ fn a_class_without_pages_refuses_when_no_page_can_be_had() {
         (0..100_000).take_while(|n| set(&store, format!("t{n}").as_bytes(), &[1; 500], 1060, now).is_ok()).count();
     assert!(stored > 1000, "only {stored} were stored");
     // Classes that have no page yet: the first get those that were kept free in advance.
-    let refused = (1..40).filter(|n| set(&store, b"other size", &vec![1; 200 * n], 0, now).is_err()).count();
+    let refused = (1..40)
+        .filter(|n| set(&store, format!("other size {n}").as_bytes(), &vec![1; 200 * n], 1060, now).is_err())
+        .count();
     assert!(refused > 20, "only {refused} were refused");
     store.check(now).expect("sound");
     assert!(set(&store, b"other size", &[1; 7777], 0, Now::at(1060, 0)).is_ok(), "once they have expired");
