@@ -51,6 +51,7 @@ impl Running {
     fn start(name: &str, flags: &[&str]) -> Running {
         let folder = std::env::temp_dir().join(format!("memhold-upgrade-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder can be made");
+        fs::write(folder.join("users"), "ann:secret\n").expect("a file can be written");
         let shared = Path::new("/dev/shm");
         let memory = if shared.is_dir() { shared } else { &folder };
         let memory = memory.join(format!("memhold-upgrade-{name}-{}", std::process::id()));
@@ -265,6 +266,27 @@ fn other_kinds_of_sockets_and_open_doors_are_kept() {
     one.read_exact(&mut answer).expect("it is answered");
     assert_eq!(&answer, b"STORED\r\n");
     assert!(UnixStream::connect(&path).is_ok(), "the door is still open");
+}
+
+#[test]
+fn who_has_come_in_stays_in_and_nobody_else_does() {
+    let mut running = Running::start("users", &["-Y", "FOLDER/users", "-o", "idle_timeout=3600"]);
+    let (mut ann, mut half, mut stranger) = (running.connect(), running.connect(), running.connect());
+    ann.send(b"set x 0 0 10\r\nann secret\r\n");
+    expect(&mut ann, b"STORED\r\n");
+    half.send(b"set x 0 0 10\r\nann se");
+    stranger.send(b"mn\r\nversion\r\n");
+    running.upgrade();
+    ann.send(b"mn\r\n");
+    expect(&mut ann, b"MN\r\n");
+    half.send(b"cret\r\nmn\r\n");
+    expect(&mut half, b"STORED\r\nMN\r\n");
+    assert!(stranger.reaches_end(), "a line that can be no set closes");
+    let mut stranger = running.connect();
+    stranger.send(b"get x");
+    running.upgrade();
+    stranger.send(b"y\r\n");
+    expect(&mut stranger, b"CLIENT_ERROR unauthenticated\r\n");
 }
 
 #[test]

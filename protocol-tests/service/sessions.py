@@ -116,7 +116,8 @@ def main():
                     time.sleep(0.05)
                 for each in applications:
                     number = each.known(pool)
-                    failed += number != USERS
+                    # An upgrade in place is not even noticed.
+                    failed += number != USERS or (name == "systemctl reload" and each.reloads > 0)
                     print(f"  {name}: {each.name}: {number} of {USERS} still logged in, {each.reloads} pages loaded twice")
     finally:
         for server in (server for each in applications for server in each.servers):
