@@ -244,8 +244,19 @@ def its_limits_follow_its_options():
 
 def restart_reload_and_stop_do_what_they_say():
     first = pid()
-    systemctl("reload", "memhold")
+    with socket.create_connection(("127.0.0.1", 11211), 10) as client:
+        client.sendall(b"set kept 0 600 4\r\nhe")
+        for _ in range(3):
+            systemctl("reload", "memhold")
+        client.sendall(b"re\r\nget kept\r\n")
+        expected = b"STORED\r\nVALUE kept 0 4\r\nhere\r\nEND\r\n"
+        assert client.recv(len(expected), socket.MSG_WAITALL) == expected, "an upgrade keeps connections"
     assert pid() == first and version() == OURS
+
+    def upgraded():
+        return "has taken over process" in run("journalctl", "-u", "memhold", f"_PID={first}")
+
+    assert eventually(upgraded)
     systemctl("restart", "memhold")
     assert pid() != first and version() == OURS
     systemctl("stop", "memhold")

@@ -64,7 +64,7 @@ pub struct Server {
     /// Where counters stood at the last `stats reset`.
     pub(super) baseline: Mutex<Baseline>,
     /// Set once `net` has a table of connections.
-    pub conns: OnceLock<Box<dyn ConnTable>>,
+    pub conns: Mutex<Option<Box<dyn ConnTable>>>,
     /// CPU time of the process in user code and in the kernel; set by whoever may call the system.
     pub cpu_time: OnceLock<fn() -> (Duration, Duration)>,
     /// Touches memory that is none, for `debugcrash`; set by whoever may call the system.
@@ -108,7 +108,7 @@ impl Server {
             credentials: Credentials::default(),
             prefixes,
             baseline: Mutex::new(Baseline::default()),
-            conns: OnceLock::new(),
+            conns: Mutex::new(None),
             cpu_time: OnceLock::new(),
             fault: OnceLock::new(),
             refresh_certs: OnceLock::new(),

@@ -272,7 +272,8 @@ fn cachedump(cx: &Context<'_>, words: &Words<'_>, out: &mut Vec<u8>) -> Result<(
 }
 
 fn conns(cx: &Context<'_>, out: &mut Vec<u8>) {
-    let Some(table) = cx.server.conns.get() else { return };
+    let conns = lock(&cx.server.conns);
+    let Some(table) = conns.as_ref() else { return };
     for row in table.rows(cx.now) {
         let fd = row.fd;
         if row.udp {

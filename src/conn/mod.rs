@@ -9,10 +9,12 @@
 //! - [`frames`]: the same for the binary protocol; [`login`]: before authentication in the text protocol.
 //! - [`upload`]: a value that has not arrived whole goes straight into item memory.
 //! - [`output`]: what waits to be sent.
+//! - [`handover`]: a conversation that goes on in another process.
 
 mod batch;
 mod filler;
 mod frames;
+pub mod handover;
 mod login;
 pub mod output;
 #[cfg(test)]

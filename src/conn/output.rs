@@ -134,6 +134,35 @@ impl Output {
         }
     }
 
+    /// A copy of all that waits, pinned values included, for another process to send.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<u8> {
+        let mut copy = Vec::with_capacity(self.len());
+        let mut at = self.sent;
+        let mut offset = self.pin_sent;
+        for pin in &self.pins {
+            copy.extend_from_slice(&self.bytes[at..pin.at]);
+            at = pin.at;
+            while offset < pin.value.len() {
+                let piece = pin.value.slice_at(offset);
+                if piece.is_empty() {
+                    break;
+                }
+                copy.extend_from_slice(piece);
+                offset += piece.len();
+            }
+            offset = 0;
+        }
+        copy.extend_from_slice(&self.bytes[at..]);
+        copy
+    }
+
+    /// An output of which nothing has been sent.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Output {
+        Output { bytes, ..Output::default() }
+    }
+
     /// Forgets everything, keeping the memory for the next replies.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -184,6 +213,7 @@ mod tests {
         output.bytes_mut().extend_from_slice(b"STORED\r\n");
         output.advance(3);
         assert_eq!(waiting(&output), b"RED\r\n");
+        assert_eq!(waiting(&Output::of(output.waiting())), b"RED\r\n");
         assert_eq!(output.len(), 5);
         output.advance(5);
         assert!(output.is_empty());

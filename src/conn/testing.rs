@@ -5,6 +5,7 @@
 
 use std::io::IoSlice;
 
+use super::handover::{Reader, Writer};
 use super::{Conn, Next, Output};
 use crate::clock::{Clock, Now};
 use crate::commands::auth::Credential;
@@ -124,6 +125,19 @@ impl Talk {
         self.conn = Conn::new();
         self.unread.clear();
         self.ended = None;
+    }
+
+    /// The conversation goes on in another process, as after an upgrade in place.
+    ///
+    /// # Panics
+    /// When it is one that cannot.
+    pub fn move_house(&mut self) {
+        let mut input = self.conn.take_back_upload();
+        input.append(&mut self.unread);
+        let mut writer = Writer::default();
+        self.conn.write(&mut writer);
+        self.conn = Conn::read(&mut Reader::new(&writer.into_bytes())).expect("what was written is read");
+        self.feed(&input);
     }
 
     /// Lets `seconds` pass.

@@ -144,6 +144,16 @@ impl Conn {
 }
 
 impl Upload {
+    /// What was said so far, to be said again elsewhere.
+    pub(super) fn as_input(&self) -> Vec<u8> {
+        let mut input = self.line.to_vec();
+        if !self.binary {
+            input.push(b'\n');
+        }
+        self.draft.copy_written(&mut input);
+        input
+    }
+
     /// Nothing more belongs to it.
     pub(super) fn is_whole(&self) -> bool {
         self.binary && self.draft.remaining() == 0

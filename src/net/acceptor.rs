@@ -113,8 +113,8 @@ impl Acceptor {
         Ok((acceptor, door))
     }
 
-    /// Accepts until the server stops.
-    pub(super) fn run(mut self) {
+    /// Accepts until the server stops. Returns the listeners, which are open until they are dropped.
+    pub(super) fn run(mut self) -> Vec<Listener> {
         let mut events = Events::with_capacity(64);
         while !self.shared.closed() {
             match self.poll.poll(&mut events, self.timeout()) {
@@ -132,6 +132,7 @@ impl Acceptor {
                 self.accept_all();
             }
         }
+        self.doors.into_iter().map(|door| door.listener.unregistered()).collect()
     }
 
     fn timeout(&self) -> Option<Duration> {

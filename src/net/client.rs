@@ -5,7 +5,7 @@
 //! While replies wait, nothing is read or run, so one turn's worth is the most that a client ever holds.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use mio::{Registry, Token};
 
@@ -158,6 +158,19 @@ struct Held {
     output: Output,
 }
 
+/// What a client is beyond its socket, on its way to another process.
+pub(super) struct HandedParts {
+    pub(super) conn: Conn,
+    /// Bytes read and not yet run.
+    pub(super) input: Vec<u8>,
+    /// Replies not yet sent.
+    pub(super) output: Vec<u8>,
+    /// The conversation goes on without new bytes.
+    pub(super) again: bool,
+    /// To be closed when the replies have gone.
+    pub(super) closing: bool,
+}
+
 /// What is to become of the client after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
@@ -220,6 +233,42 @@ impl Client {
             queued: false,
             reason: CloseReason::Error,
         }
+    }
+
+    /// A client that another process has handed over.
+    pub(super) fn resumed(stream: Stream, handed: HandedParts, pulse: Arc<Pulse>) -> Client {
+        let HandedParts { conn, input, output, again, closing } = handed;
+        let held = (!input.is_empty() || !output.is_empty())
+            .then(|| Box::new(Held { input, run: 0, output: Output::of(output) }));
+        Client { held, again, closing, ..Client::new(stream, conn, pulse) }
+    }
+
+    /// Whether another process can go on with it.
+    pub(super) fn can_be_handed_over(&self) -> bool {
+        self.stream.tls().is_none() && self.conn.can_be_handed_over()
+    }
+
+    pub(super) fn is_tcp(&self) -> bool {
+        self.stream.is_tcp()
+    }
+
+    /// Bytes that another process has to be given with it, no fewer.
+    pub(super) fn handed_bytes(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.input.len() + held.output.len());
+        held + self.conn.arriving_bytes()
+    }
+
+    /// All that another process needs to go on, and the socket; `None` with TLS.
+    pub(super) fn hand_over(mut self) -> Option<(OwnedFd, HandedParts)> {
+        let mut input = self.conn.take_back_upload();
+        let again = self.again || !input.is_empty();
+        let mut output = Vec::new();
+        if let Some(held) = &self.held {
+            input.extend_from_slice(&held.input[held.run..]);
+            output = held.output.waiting();
+        }
+        let parts = HandedParts { conn: self.conn, input, output, again, closing: self.closing };
+        self.stream.hand_over().map(|socket| (socket, parts))
     }
 
     pub(super) fn fd(&self) -> RawFd {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -97,6 +97,21 @@ impl Listener {
     #[must_use]
     pub fn with_tls(self, tls: Arc<Tls>, client: ClientCert) -> Listener {
         Listener { tls: Some((tls, client)), ..self }
+    }
+
+    /// The same for another poll.
+    pub(super) fn unregistered(self) -> Listener {
+        let socket = match self.socket {
+            ListenSocket::Tcp(socket) => ListenSocket::Tcp(OwnedFd::from(socket).into()),
+            ListenSocket::Unix(socket) => ListenSocket::Unix(OwnedFd::from(socket).into()),
+            ListenSocket::Udp(socket) => ListenSocket::Udp(OwnedFd::from(socket).into()),
+        };
+        Listener { socket, ..self }
+    }
+
+    /// Which certificate it asks clients for, when it speaks TLS.
+    pub(super) fn client_cert(&self) -> Option<ClientCert> {
+        self.tls.as_ref().map(|(_, client)| *client)
     }
 
     /// Puts TLS on an accepted socket where that is spoken.

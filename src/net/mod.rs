@@ -11,6 +11,7 @@
 //! - [`udp`]: datagrams instead of clients.
 //! - [`acceptor`]: takes clients and gives each to the least loaded worker, through that worker's [`roster`].
 //! - [`worker`]: the event loop; [`client`]: one client's turn, and what it keeps between turns.
+//! - [`handover`]: listeners and clients that go on in another process.
 //! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`; [`napi`]: `-N`; [`knock`]: whether a thread
 //!   still comes round.
 //!
@@ -20,6 +21,7 @@ mod acceptor;
 mod budget;
 pub mod certificates;
 mod client;
+pub mod handover;
 mod idle;
 mod inherited;
 mod knock;
@@ -37,7 +39,9 @@ mod tests;
 use std::io;
 use std::thread::{self, JoinHandle};
 
+pub use crate::conn::handover::{Broken, Reader, Writer};
 pub use certificates::{ClientCert, Tls};
+pub use handover::Handover;
 pub use inherited::listen_inherited;
 pub use knock::Watch;
 pub use listener::{Address, ListenError, Listener, TcpOptions, listen_tcp, listen_unix, port_lines};
@@ -46,10 +50,12 @@ pub use udp::listen_udp;
 use crate::commands::Server;
 use crate::commands::server::{ConnRow, ConnTable};
 use crate::settings::Settings;
+use crate::stats::Process;
 use crate::store::Store;
-use crate::sync::{Arc, AtomicU32, Ordering};
+use crate::sync::{Arc, AtomicU32, Ordering, lock};
 use acceptor::Acceptor;
 use budget::Budget;
+use handover::HandedClient;
 use knock::Knock;
 use roster::{Pulse, Roster};
 use worker::Worker;
@@ -116,6 +122,8 @@ const CLOSED: u32 = 1;
 const STOP_NOW: u32 = 2;
 /// Workers end when what has been read is answered.
 const STOP_GRACEFUL: u32 = 3;
+/// Workers end at once and give their clients back, for another process.
+const STOP_HAND_OVER: u32 = 4;
 
 impl Shared {
     /// Whether the acceptor is to end.
@@ -134,8 +142,8 @@ impl Shared {
 pub struct Workers {
     shared: Arc<Shared>,
     rosters: Vec<Arc<Roster>>,
-    workers: Vec<JoinHandle<()>>,
-    acceptor: JoinHandle<()>,
+    workers: Vec<JoinHandle<Vec<HandedClient>>>,
+    acceptor: JoinHandle<Vec<Listener>>,
     knock: Arc<Knock>,
 }
 
@@ -150,6 +158,20 @@ impl Workers {
         listeners: Vec<Listener>,
         on_shutdown: OnShutdown,
     ) -> io::Result<Workers> {
+        Workers::resume(server, store, Handover { listeners, clients: Vec::new() }, on_shutdown)
+    }
+
+    /// The same with the listeners and the clients of another process, which are spread evenly.
+    ///
+    /// # Errors
+    /// When the system refuses a poll or a thread.
+    pub fn resume(
+        server: Arc<Server>,
+        store: Store,
+        handover: Handover,
+        on_shutdown: OnShutdown,
+    ) -> io::Result<Workers> {
+        let Handover { listeners, clients } = handover;
         let budget = Budget::new(server.settings.read_buf_mem_limit_bytes);
         let count = server.settings.num_threads as usize;
         let shared = Arc::new(Shared { store, server, budget, stop: AtomicU32::new(0), on_shutdown });
@@ -163,9 +185,11 @@ impl Workers {
         }
         let rosters: Vec<_> = workers.iter().map(|worker| Arc::clone(worker.roster())).collect();
         let table = Table::new(&listeners, udp, rosters.clone(), shared.server.started_seconds);
-        // Set before only when the server was started twice, and then the first table is as good.
-        let _ = shared.server.conns.set(Box::new(table));
+        *lock(&shared.server.conns) = Some(Box::new(table));
         let (acceptor, knock) = Acceptor::new(Arc::clone(&shared), listeners, rosters.clone())?;
+        for (number, client) in clients.into_iter().enumerate() {
+            workers[number % count].resume(client);
+        }
 
         let mut threads = Vec::with_capacity(count);
         for (index, worker) in workers.into_iter().enumerate() {
@@ -185,25 +209,46 @@ impl Workers {
     /// Stops serving and waits until all threads have ended. Gracefully: requests already read are answered first. All
     /// connections are closed.
     pub fn stop(self, graceful: bool) {
+        drop(self.end(if graceful { STOP_GRACEFUL } else { STOP_NOW }));
+    }
+
+    /// Stops serving between two turns and waits until all threads have ended. Listeners and connections stay open, for another process,
+    /// but those that it could not go on with.
+    #[must_use]
+    pub fn hand_over(self) -> Handover {
+        self.end(STOP_HAND_OVER)
+    }
+
+    fn end(self, stop: u32) -> Handover {
+        let mut handover = Handover::default();
         // The acceptor first: a client given to a worker that has ended would stay open and unheard.
         self.shared.stop.store(CLOSED, Ordering::Relaxed);
         match self.knock.wake() {
             // A thread that panics ends the whole process; `server` sees to that.
-            Ok(()) => drop(self.acceptor.join()),
+            Ok(()) => {
+                let listeners = self.acceptor.join().unwrap_or_default();
+                // Otherwise they are closed here and now.
+                if stop == STOP_HAND_OVER {
+                    handover.listeners = listeners;
+                }
+            }
             Err(error) => log::error!("the acceptor cannot be woken: {error}"),
         }
-        self.shared.stop.store(if graceful { STOP_GRACEFUL } else { STOP_NOW }, Ordering::Relaxed);
+        self.shared.stop.store(stop, Ordering::Relaxed);
         for roster in &self.rosters {
             roster.wake();
         }
         for worker in self.workers {
-            let _ = worker.join();
+            handover.clients.append(&mut worker.join().unwrap_or_default());
         }
+        // Whoever goes on counts them anew, even if it is this process.
+        self.shared.server.process.set(Process::CurrConnections, 0);
+        handover
     }
 }
 
 /// Starts a thread. That a panic of it ends the process is the panic hook's affair (see `server`).
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 

@@ -102,6 +102,11 @@ impl Pulse {
         Pulse { seconds: AtomicU32::new(now.seconds), state: AtomicU32::new(state as u32) }
     }
 
+    /// Of a client that has made no progress for so long already.
+    pub(super) fn resumed(now: Now, idle_seconds: u32) -> Pulse {
+        Pulse::new(Now::at(now.seconds.saturating_sub(idle_seconds), 0), State::Read)
+    }
+
     pub(super) fn is_handshaking(&self) -> bool {
         self.state.load(Ordering::Relaxed) == State::Handshake as u32
     }
@@ -170,6 +175,18 @@ impl Roster {
         vacant.insert(Entry { fd, tcp, arriving: Some((stream, protocol)), pulse, peer });
         self.load.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Notes a client that another process has handed over, before the worker begins; gives its key.
+    pub(super) fn resume(&self, stream: &mut Stream, pulse: &Arc<Pulse>) -> io::Result<usize> {
+        let mut entries = lock(&self.entries);
+        let vacant = entries.vacant_entry();
+        let key = vacant.key();
+        stream.register(&self.registry, Token(key))?;
+        let (fd, tcp) = (stream.fd(), stream.is_tcp());
+        vacant.insert(Entry { fd, tcp, arriving: None, pulse: Arc::clone(pulse), peer: None });
+        self.load.fetch_add(1, Ordering::Relaxed);
+        Ok(key)
     }
 
     /// Hands the socket of a client that has not been met yet to its worker.

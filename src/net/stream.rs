@@ -3,7 +3,7 @@
 //! TLS needs buffers of its own.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
@@ -63,6 +63,20 @@ impl Stream {
         };
         if let Err(error) = curbed {
             log::debug!("setsockopt(TCP_NOTSENT_LOWAT): {error}");
+        }
+    }
+
+    /// A socket that another process has handed over.
+    pub(super) fn handed_over(socket: OwnedFd, tcp: bool) -> Stream {
+        if tcp { Stream::Tcp(socket.into()) } else { Stream::Unix(socket.into()) }
+    }
+
+    /// The socket alone, for another process; `None` where TLS keeps what that cannot have.
+    pub(super) fn hand_over(self) -> Option<OwnedFd> {
+        match self {
+            Stream::Tcp(stream) => Some(stream.into()),
+            Stream::Unix(stream) => Some(stream.into()),
+            Stream::Tls(_) => None,
         }
     }
 

@@ -18,9 +18,11 @@ use mio::{Events, Poll, Token};
 use super::Shared;
 use super::budget::{STALLED_SECONDS, WAITED_SECONDS};
 use super::client::{After, Buffers, Client, Others};
+use super::handover::HandedClient;
 use super::idle::IdleWatch;
 use super::listener::Listener;
 use super::roster::{Pulse, Roster, WAKE};
+use super::stream::Stream;
 use super::tls::HANDSHAKE_SECONDS;
 use super::udp::{self, Port};
 use crate::clock::Now;
@@ -51,6 +53,10 @@ const WATCH_LATE_MICROS: u64 = 64_000;
 
 /// Turns given after the call to stop, so that requests already read are answered; a bound, not a goal.
 const LAST_TURNS_MAX: usize = 1 << 20;
+
+/// Bytes of requests and replies that one worker hands over to another process; clients beyond that are closed. Their sum is in memory
+/// twice for a moment. Only thousands of clients that each wait for the rest of a large value get there.
+const HANDED_BYTES_MAX: usize = 128 << 20;
 
 /// A worker. It lives on its own thread, in [`Worker::run`].
 pub(super) struct Worker {
@@ -151,8 +157,31 @@ impl Worker {
         &self.roster
     }
 
-    /// Serves until the server stops.
-    pub(super) fn run(mut self) {
+    /// Goes on with a client that another process has handed over. Before the worker runs.
+    pub(super) fn resume(&mut self, handed: HandedClient) {
+        let HandedClient { socket, tcp, idle_seconds, parts } = handed;
+        let pulse = Arc::new(Pulse::resumed(self.shared.server.clock.now(), idle_seconds));
+        let mut stream = Stream::handed_over(socket, tcp);
+        let key = match self.roster.resume(&mut stream, &pulse) {
+            Ok(key) => key,
+            Err(error) => return log::error!("a client cannot be watched: {error}"),
+        };
+        let process = &self.shared.server.process;
+        process.add(Process::CurrConnections, 1);
+        process.add(Process::TotalConnections, 1);
+        process.add(Process::ConnectionStructures, 1);
+        let mut client = Client::resumed(stream, parts, pulse);
+        // What it holds is charged at the end of this turn.
+        client.queued = true;
+        self.queue.push_back(Ready::again(key));
+        if self.clients.len() <= key {
+            self.clients.resize_with(key + 1, || None);
+        }
+        self.clients[key] = Some(client);
+    }
+
+    /// Serves until the server stops. Returns the clients that are to go on elsewhere.
+    pub(super) fn run(mut self) -> Vec<HandedClient> {
         let mut now = self.shared.server.clock.now();
         loop {
             let timeout = self.timeout(now);
@@ -168,8 +197,7 @@ impl Worker {
             self.tell_watchers();
             self.close_idle(now);
             if self.shared.stopping() {
-                self.finish(now);
-                return;
+                return self.finish(now);
             }
         }
     }
@@ -400,8 +428,13 @@ impl Worker {
     }
 
     /// Stops: in good order what has been read is still answered; then all are closed.
-    fn finish(&mut self, now: Now) {
-        if self.shared.stop.load(Ordering::Relaxed) == super::STOP_GRACEFUL {
+    fn finish(&mut self, now: Now) -> Vec<HandedClient> {
+        let mut handed = Vec::new();
+        let stop = self.shared.stop.load(Ordering::Relaxed);
+        if stop == super::STOP_HAND_OVER {
+            handed = self.hand_over(now);
+        }
+        if stop == super::STOP_GRACEFUL {
             self.queue.extend(self.starved.drain(..).map(Ready::again));
             for _ in 0..LAST_TURNS_MAX {
                 let Some(ready) = self.queue.pop_front() else { break };
@@ -414,6 +447,29 @@ impl Worker {
         for key in self.roster.keys() {
             self.close_because(key, CloseReason::Shutdown);
         }
+        handed
+    }
+
+    /// Takes out of the table, for another process, who can go on there.
+    fn hand_over(&mut self, now: Now) -> Vec<HandedClient> {
+        let mut handed = Vec::new();
+        let mut bytes = 0;
+        for key in self.roster.keys() {
+            // Nobody has heard of some of them yet.
+            if !self.meet(key) {
+                continue;
+            }
+            let Some(place) = self.clients.get_mut(key) else { continue };
+            let fits = |client: &Client| bytes + client.handed_bytes() <= HANDED_BYTES_MAX;
+            let Some(client) = place.take_if(|client| client.can_be_handed_over() && fits(client)) else { continue };
+            bytes += client.handed_bytes();
+            let (tcp, idle_seconds) = (client.is_tcp(), client.pulse().idle_seconds(now));
+            self.roster.leave(key);
+            if let Some((socket, parts)) = client.hand_over() {
+                handed.push(HandedClient { socket, tcp, idle_seconds, parts });
+            }
+        }
+        handed
     }
 }
 

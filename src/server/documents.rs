@@ -206,6 +206,11 @@ const MAN_SECTIONS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("SIGINT, SIGTERM", "stop: open connections are closed"),
             ("SIGUSR1", "stop gracefully, as memcached does with -e"),
+            (
+                "SIGUSR2",
+                "upgrade in place: the binary that is installed now takes over, with the options of now; items and \
+                 connections stay, if items are kept (-e)",
+            ),
             ("SIGHUP", "certificates and passwords are read again"),
         ],
     ),

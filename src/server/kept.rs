@@ -10,7 +10,7 @@ use super::logging::say;
 use crate::clock::Now;
 use crate::settings::{MIB, Settings, UnfitFile};
 use crate::store::{BootId, Config, Kept, Recovery, Store, Trouble, is_arena};
-use crate::sys::reason;
+use crate::sys::{files, reason};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -47,19 +47,53 @@ pub fn first_directory(list: OsString) -> Option<PathBuf> {
     (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
 }
 
-/// Opens the store that the settings ask for.
+/// The file of the runtime directory, where it is wanted.
+fn service_file(settings: &Settings) -> Option<PathBuf> {
+    let service = settings.runtime_directory.as_deref().filter(|_| settings.keep_memory);
+    service.map(|directory| directory.join(SERVICE_FILE))
+}
+
+/// Which file it is, whatever its name.
+///
+/// # Errors
+/// The system's.
+pub fn identity(file: &File) -> io::Result<String> {
+    file.metadata().map(|facts| format!("{}:{}", facts.dev(), facts.ino()))
+}
+
+/// The file that the settings name, if a store of theirs could go on with it just as it is, while another process has it.
+///
+/// # Errors
+/// When it could not.
+pub fn look(settings: &Settings, config: &Config) -> Result<File, Exit> {
+    let path = settings.memory_file.clone().or_else(|| service_file(settings));
+    let path = path.ok_or_else(|| Exit::new(FAILURE, "no memory file is named"))?;
+    let steps = || -> Result<File, String> {
+        let file = File::open(&path).map_err(|error| reason(&error))?;
+        let more = Store::look_at_kept(config, &file, &boot_id()?).map_err(|trouble| told(&trouble))?;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if more > 0 {
+            // Whether there is room is best known by taking it.
+            let room = files::nameless_in(directory).and_then(|file| files::allocate(&file, 0, more));
+            room.map_err(|error| told(&Trouble::NoRoom(more, reason(&error))))?;
+        }
+        Ok(file)
+    };
+    steps().map_err(|text| Exit::new(FAILURE, format!("memory file {}: {text}", path.display())))
+}
+
+/// Opens the store that the settings ask for. `inherited` is the file, locked, that another process has handed over.
 ///
 /// # Errors
 /// The end of the start: a file that is unfit, in use, or without room.
-pub fn open(settings: &Settings, config: &Config, now: Now) -> Result<Opened, Exit> {
+pub fn open(settings: &Settings, config: &Config, now: Now, inherited: Option<&File>) -> Result<Opened, Exit> {
     if let Some(path) = &settings.memory_file {
-        let kept = Keeper { path, settings, config, now }.open();
+        let kept = Keeper { path, settings, config, now, inherited }.open();
         return kept.map_err(|text| Exit::new(FAILURE, format!("memory file {}: {text}", path.display())));
     }
-    let service = settings.runtime_directory.as_deref().filter(|_| settings.keep_memory);
-    if let Some(path) = service.map(|directory| directory.join(SERVICE_FILE)) {
+    if let Some(path) = service_file(settings) {
         let holds_nothing = fs::metadata(&path).map_or(0, |facts| facts.len()) == 0;
-        match (Keeper { path: &path, settings, config, now }).open() {
+        match (Keeper { path: &path, settings, config, now, inherited }).open() {
             Ok(opened) => return Ok(opened),
             Err(text) if holds_nothing => {
                 say(&format!("items will not outlive the process: memory file {}: {text}", path.display()));
@@ -79,6 +113,7 @@ struct Keeper<'a> {
     settings: &'a Settings,
     config: &'a Config,
     now: Now,
+    inherited: Option<&'a File>,
 }
 
 impl Keeper<'_> {
@@ -88,13 +123,26 @@ impl Keeper<'_> {
     }
 
     fn open(&self) -> Result<Opened, String> {
-        let file = lock_file(self.path)?;
+        let file = match self.inherited {
+            None => lock_file(self.path)?,
+            Some(file) => self.recognise(file)?,
+        };
         self.clear_moving()?;
         match Store::open_kept(self.config, self.kept(&file)?) {
             Ok((store, recovery)) => Ok(self.opened(store, recovery)),
             Err(Trouble::Differs(what)) => self.move_over(&file, &what),
             Err(trouble @ Trouble::Unfit(_)) => self.unfit(&trouble),
             Err(trouble) => Err(told(&trouble)),
+        }
+    }
+
+    /// The file that was handed over, which has to be the one that the settings name.
+    fn recognise(&self, file: &File) -> Result<File, String> {
+        let named = File::open(self.path).and_then(|named| identity(&named)).map_err(|error| reason(&error))?;
+        match identity(file) {
+            Ok(handed) if handed == named => file.try_clone().map_err(|error| reason(&error)),
+            Ok(_) => Err("it is not the one that was handed over".to_owned()),
+            Err(error) => Err(reason(&error)),
         }
     }
 
@@ -153,7 +201,11 @@ impl Keeper<'_> {
         if recovery.made {
             log::info!("memory file {path}: new, no items yet");
         } else {
-            let end = if recovery.closed { "an orderly end" } else { "a crash" };
+            let end = match self.inherited {
+                Some(_) => "an upgrade",
+                None if recovery.closed => "an orderly end",
+                None => "a crash",
+            };
             say(&format!("memory file {path}: {} items are there after {end}", recovery.items));
         }
         if recovery.damaged_pages > 0 {

@@ -5,6 +5,7 @@
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`kept`]: the file it is kept in;
 //!   [`signals`], [`logging`].
 //! - [`passwords`]: who may come in.
+//! - [`upgrade`]: a new version in place of this one.
 //! - [`subcommands`]: the rows from which `tools` makes its command lines.
 //! - [`background`]: the thread that lets the store work; [`notify`]: the service manager, its watchdog and its sockets.
 //!
@@ -28,10 +29,11 @@ pub mod passwords;
 pub mod process;
 pub mod signals;
 pub mod subcommands;
+pub mod upgrade;
 
 use crate::clock::Clock;
 use crate::commands::Server;
-use crate::net::{self, Listener, Tls, Workers};
+use crate::net::{self, Handover, Listener, Tls, Workers};
 use crate::settings::{MIB, Settings};
 use crate::store::Store;
 use crate::sync::Arc;
@@ -41,19 +43,17 @@ use exit::{Exit, FAILURE, OS_ERROR, SUCCESS, USAGE};
 use logging::say;
 use notify::Watchdog;
 use process::PidFile;
-use signals::{Signals, Stop};
+use signals::{Asked, Signals, Stop};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use upgrade::{Started, Takeover};
 
 /// Runs the server until it is told to stop. `program` is the name in messages, `words` what was typed after it.
 /// Returns the exit code.
 #[must_use]
 pub fn run(program: &str, words: &[Vec<u8>]) -> u8 {
     match start(program, words) {
-        Ok(running) => {
-            running.wait();
-            SUCCESS
-        }
+        Ok(running) => running.wait(),
         Err(exit) => leave(&exit),
     }
 }
@@ -68,24 +68,35 @@ struct Running {
     watchdog: Option<Watchdog>,
     /// Only with `-d`: then it is removed at the end.
     pid_file: Option<PidFile>,
+    /// What an upgrade needs to know.
+    started: Option<Started>,
 }
 
 fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let parsed = options::parse(program, words)?;
     parsed.warnings.iter().for_each(|line| say(line));
     let mut settings = parsed.settings;
+    let takeover = Takeover::find()?;
     settings.port_file = std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into);
     settings.runtime_directory = std::env::var_os("RUNTIME_DIRECTORY").and_then(kept::first_directory);
 
     settings.sasl_pwdb = settings.sasl_pwdb.or_else(|| std::env::var_os("MEMCACHED_SASL_PWDB").map(Into::into));
+    if parsed.check_takeover {
+        return Err(upgrade::check(&settings, load_tls));
+    }
     let tls = load_tls(&settings)?;
     process::limits(&settings)?;
     process::user(&settings)?;
     // As whom they will be read again.
     let (watch, credentials) = (passwords::Watch::new(&settings), passwords::load(&settings)?);
     passwords::find_again(&mut settings);
-    process::daemonize(&settings)?;
-    let filter = process::filter_calls(&settings)?;
+    if takeover.is_none() {
+        process::daemonize(&settings)?;
+    }
+    // What outlived the process before is on already, and would only be asked twice.
+    let filtered_before = takeover.as_ref().is_some_and(|takeover| takeover.filtered);
+    let filter = if filtered_before { None } else { process::filter_calls(&settings)? };
+    let started = Started::now(filtered_before || settings.drop_privileges != Some(false) && filter.is_none());
     let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings), filter];
     warnings.iter().flatten().for_each(|line| say(line));
     options::check::hashpower(&settings)?;
@@ -97,7 +108,12 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let signals = Signals::hold()?;
     let seed = RandomState::new().build_hasher().finish();
     let clock = Clock::start();
-    let opened = kept::open(&settings, &memory::store_config(&settings, seed), clock.now())?;
+    let opened = kept::open(
+        &settings,
+        &memory::store_config(&settings, seed),
+        clock.now(),
+        takeover.as_ref().map(|takeover| &takeover.arena),
+    )?;
     let store = opened.store;
     settings.memory_file = opened.file;
     let mut server = Server::new(settings, clock);
@@ -111,17 +127,29 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.for_thread(), Arc::clone(&server), watch).map_err(threads)?;
-    let listeners = listen(&server.settings, tls.as_ref())?;
+    let handover = match &takeover {
+        Some(takeover) => takeover.handover(tls.as_ref())?,
+        None => Handover::of(listen(&server.settings, tls.as_ref())?),
+    };
     if let Some(tls) = tls {
         let _ = server.refresh_certs.set(Box::new(move || tls.refresh()));
     }
-    let on_shutdown = Box::new(|graceful| if graceful { Stop::Graceful.ask() } else { Stop::Now.ask() });
-    let workers = Workers::start(Arc::clone(&server), store.for_thread(), listeners, on_shutdown).map_err(threads)?;
-    let pid_file = write_pid_file(&server.settings);
+    if takeover.is_some() {
+        let (clients, pid) = (handover.clients(), std::process::id());
+        say(&format!("memhold {} has taken over process {pid} with {clients} clients", env!("CARGO_PKG_VERSION")));
+    }
+    let workers = serve(&server, &store, handover).map_err(threads)?;
+    let pid_file = write_pid_file(&server.settings, takeover.is_some());
     // That all is well means something only once there is somebody to be well.
     notify::ready(&status(&server.settings));
     let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
-    Ok(Running { server, signals, workers, background, store, watchdog, pid_file })
+    Ok(Running { server, signals, workers, background, store, watchdog, pid_file, started: started.ok() })
+}
+
+/// Starts the threads that serve.
+fn serve(server: &Arc<Server>, store: &Store, handover: Handover) -> io::Result<Workers> {
+    let on_shutdown = Box::new(|graceful| if graceful { Stop::Graceful.ask() } else { Stop::Now.ask() });
+    Workers::resume(Arc::clone(server), store.for_thread(), handover, on_shutdown)
 }
 
 /// What TLS needs, while files may be read that only root can.
@@ -177,16 +205,35 @@ fn impossible_port(settings: &Settings) -> String {
     format!("getaddrinfo(): Servname not supported for ai_socktype\nfailed to listen on {place}: Success")
 }
 
-fn write_pid_file(settings: &Settings) -> Option<PidFile> {
+/// After an upgrade the file names this very process, which is not worth a warning.
+fn write_pid_file(settings: &Settings, upgraded: bool) -> Option<PidFile> {
     let (pid_file, warnings) = PidFile::write(settings.pid_file.as_deref()?);
-    warnings.iter().for_each(|line| say(line));
+    warnings.iter().filter(|_| !upgraded).for_each(|line| say(line));
     settings.daemon.then_some(pid_file)
 }
 
 impl Running {
     /// Serves until a signal or a client says stop, then stops in order: first whoever brings work, then whoever does it.
-    fn wait(self) {
-        let stop = self.signals.wait(|| reload(&self.server));
+    /// Returns the exit code.
+    fn wait(mut self) -> u8 {
+        let stop = loop {
+            match self.signals.wait() {
+                Asked::Reload => reload(&self.server),
+                Asked::Upgrade => match self.ask_next() {
+                    Ok(()) => match self.give_way() {
+                        Ok(running) => self = running,
+                        Err(exit) => return leave(&exit),
+                    },
+                    Err(why) => {
+                        say(&format!("no upgrade, this version goes on: {why}"));
+                        // At least what SIGHUP does.
+                        reload(&self.server);
+                    }
+                },
+                Asked::Stop(stop) => break stop,
+            }
+        };
+        self.signals.release();
         if let Some(line) = stop.farewell(self.server.live.verbosity()) {
             say(line);
         }
@@ -205,6 +252,33 @@ impl Running {
         if let Some(line) = self.pid_file.and_then(PidFile::remove) {
             say(&line);
         }
+        SUCCESS
+    }
+
+    /// Whether the next version can take over.
+    fn ask_next(&self) -> Result<(), String> {
+        let started = self.started.as_ref().ok_or("it is not known how this process was started")?;
+        started.ask_next(&self.server.settings, &self.store)
+    }
+
+    /// Becomes the next version. Returns when that failed: goes on serving, with the same clients.
+    fn give_way(self) -> Result<Running, Exit> {
+        let Running { server, signals, workers, background, store, watchdog, pid_file, started } = self;
+        if let Some(watchdog) = watchdog {
+            watchdog.stop();
+        }
+        let handover = workers.hand_over();
+        background.stop();
+        if let Some(started) = &started {
+            let why = started.become_next(&handover, &store);
+            say(&format!("no upgrade, this version goes on: {why}"));
+        }
+        let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
+        let watch = passwords::Watch::new(&server.settings);
+        let background = Background::start(store.for_thread(), Arc::clone(&server), watch).map_err(threads)?;
+        let workers = serve(&server, &store, handover).map_err(threads)?;
+        let watchdog = Watchdog::start(workers.watch()).map_err(threads)?;
+        Ok(Running { server, signals, workers, background, store, watchdog, pid_file, started })
     }
 }
 

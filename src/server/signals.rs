@@ -13,6 +13,17 @@ pub enum Stop {
     Graceful,
 }
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// SIGHUP: read files again.
+    Reload,
+    /// SIGUSR2: give way to a new version in the same process.
+    Upgrade,
+    /// An end.
+    Stop(Stop),
+}
+
 impl Stop {
     /// Asks the waiting thread for it, from any other.
     pub fn ask(self) {
@@ -43,32 +54,30 @@ impl Signals {
     /// When the system refuses.
     pub fn hold() -> Result<Signals, Exit> {
         signals::ignore(signals::PIPE);
-        let set = Set::of(&[signals::INT, signals::TERM, signals::USR1, signals::HUP]);
+        let set = Set::of(&[signals::INT, signals::TERM, signals::USR1, signals::USR2, signals::HUP]);
         set.block().map_err(|error| Exit::new(FAILURE, format!("cannot hold signals: {}", reason(&error))))?;
         Ok(Signals(set))
     }
 
-    /// Sleeps until the server is to stop, and calls `reload` for each SIGHUP meanwhile. Afterwards signals have their
-    /// usual effect again, so that a second one ends a stop that takes too long.
-    pub fn wait(self, reload: impl FnMut()) -> Stop {
-        let stop = self.wait_for_stop(reload);
-        self.0.release();
-        stop
-    }
-
-    fn wait_for_stop(&self, mut reload: impl FnMut()) -> Stop {
-        loop {
-            match self.0.wait() {
-                Ok(signals::HUP) => reload(),
-                Ok(signals::USR1) => return Stop::Graceful,
-                Ok(_) => return Stop::Now,
-                // Waiting only fails for a set that is none.
-                Err(error) => {
-                    log::error!("cannot wait for signals: {}", reason(&error));
-                    return Stop::Now;
-                }
+    /// Sleeps until something is asked for.
+    #[must_use]
+    pub fn wait(&self) -> Asked {
+        match self.0.wait() {
+            Ok(signals::HUP) => Asked::Reload,
+            Ok(signals::USR1) => Asked::Stop(Stop::Graceful),
+            Ok(signals::USR2) => Asked::Upgrade,
+            Ok(_) => Asked::Stop(Stop::Now),
+            // Waiting only fails for a set that is none.
+            Err(error) => {
+                log::error!("cannot wait for signals: {}", reason(&error));
+                Asked::Stop(Stop::Now)
             }
         }
+    }
+
+    /// Gives signals their usual effect again, so that a second one ends a stop that takes too long.
+    pub fn release(self) {
+        self.0.release();
     }
 }
 

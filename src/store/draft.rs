@@ -176,6 +176,21 @@ impl Draft {
         self.value_len - self.written
     }
 
+    /// Appends what was written of the value to `copy`.
+    pub fn copy_written(&self, copy: &mut Vec<u8>) {
+        let arena = &self.store.inner().arena;
+        let stable = Stable::from_guard(self);
+        if self.is_large() {
+            large::parts(arena, Chunk::named(arena, self.name()), self.written, |offset, len| {
+                copy.extend_from_slice(arena.bytes(offset, len, stable));
+                true
+            });
+        } else {
+            let offset = arena.offset(self.name()) + self.layout.value_at();
+            copy.extend_from_slice(arena.bytes(offset, self.written, stable));
+        }
+    }
+
     /// The next bytes to fill, never empty while [`Draft::remaining`] is not 0; large values get their memory here, piece by piece.
     ///
     /// # Errors

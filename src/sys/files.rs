@@ -1,9 +1,11 @@
 //! Files as memory: giving a file its blocks in advance, and files without a name.
 
 use std::ffi::CStr;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 /// Gives the file its blocks from `offset` on, `len` bytes long, so that writing there cannot fail for want of room. What it holds
 /// stays; it becomes longer where necessary.
@@ -37,6 +39,14 @@ pub fn nameless(name: &CStr) -> io::Result<File> {
     }
     // SAFETY: as above.
     Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// A file without a name in a directory, gone with its descriptor.
+///
+/// # Errors
+/// The system's: no room, or a file system that has no such files.
+pub fn nameless_in(directory: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(directory)
 }
 
 #[cfg(test)]

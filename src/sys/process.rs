@@ -1,6 +1,7 @@
 //! Who the process is and where it runs: users, detaching, other processes.
 
 use super::check;
+use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fs::OpenOptions;
 use std::io;
@@ -96,6 +97,20 @@ pub fn detach() -> io::Result<()> {
     }
 }
 
+/// Becomes another program, in the same process and with the same signals held back. Returns only when that failed.
+///
+/// # Errors
+/// The system's.
+pub fn replace(program: &CStr, words: &[CString], environment: &[CString]) -> io::Result<Infallible> {
+    let list = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (words, environment) = (list(words), list(environment));
+    // SAFETY: all are C strings, and both lists end in a null; they live until the call returns, if it does.
+    unsafe { libc::execve(program.as_ptr(), words.as_ptr(), environment.as_ptr()) };
+    Err(io::Error::last_os_error())
+}
+
 /// Makes standard input, output and error lead nowhere.
 ///
 /// # Errors
@@ -126,6 +141,12 @@ mod tests {
         assert_eq!(find_user("root"), Some(User { uid: 0, gid: 0 }));
         assert_eq!(find_user("no such user"), None);
         assert_eq!(find_user("a\0b"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_takes_no_place() {
+        let error = replace(c"/no/such/program", &[c"x".to_owned()], &[]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub const INT: i32 = libc::SIGINT;
 pub const HUP: i32 = libc::SIGHUP;
 /// memcached's stop in good order.
 pub const USR1: i32 = libc::SIGUSR1;
+/// Give way to a new version.
+pub const USR2: i32 = libc::SIGUSR2;
 /// Writing where nobody reads.
 pub const PIPE: i32 = libc::SIGPIPE;
 

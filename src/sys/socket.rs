@@ -2,7 +2,7 @@
 //! owning a descriptor that this process was started with.
 
 use std::io;
-use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use super::check;
 use socket2::SockAddr;
@@ -32,6 +32,16 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     check(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
     // SAFETY: it is open, and whoever started us left it to us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Chooses whether a descriptor is still open in the program that takes this one's place (`execve`).
+///
+/// # Errors
+/// The system's.
+pub fn set_outlives_exec(fd: BorrowedFd<'_>, outlives: bool) -> io::Result<()> {
+    let flags = if outlives { 0 } else { libc::FD_CLOEXEC };
+    // SAFETY: a plain number, and a descriptor that is open while it is borrowed.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, flags) })
 }
 
 /// The receive queue of the network card by which the bytes of `fd` come; `None` where there is none (loopback), or when it cannot be told.

@@ -159,10 +159,12 @@ pub(super) const COUNTERS: &[Note] = &[
 pub(super) const SETTINGS: &[Note] = &[];
 
 /// What `signals.rs` waits for, or ignores.
-pub(super) const OUR_SIGNALS: &[&str] = &["SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP", "SIGPIPE"];
+pub(super) const OUR_SIGNALS: &[&str] = &["SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGPIPE"];
 
-pub(super) const SIGNALS: &[Note] =
-    &[different("SIGUSR1", "stops in good order; items are kept with every other end too (`-e`)")];
+pub(super) const SIGNALS: &[Note] = &[
+    different("SIGUSR1", "stops in good order; items are kept with every other end too (`-e`)"),
+    own("SIGUSR2", "a new version, or new options, take over in place: items and connections stay"),
+];
 
 /// What the server reads.
 pub(super) const OUR_VARIABLES: &[&str] = &[
@@ -172,6 +174,7 @@ pub(super) const OUR_VARIABLES: &[&str] = &[
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "RUNTIME_DIRECTORY",
+    "MEMHOLD_TAKEOVER",
 ];
 
 pub(super) const VARIABLES: &[Note] = &[
@@ -184,4 +187,5 @@ pub(super) const VARIABLES: &[Note] = &[
     own("NOTIFY_SOCKET", "a service manager that is told of the start and the end"),
     own("WATCHDOG_USEC", "how often it wants to hear that the server is alive"),
     own("RUNTIME_DIRECTORY", "where the service manager says runtime files belong"),
+    own("MEMHOLD_TAKEOVER", "from one version to the next (SIGUSR2): not to be set by hand"),
 ];

@@ -42,7 +42,7 @@ pub enum Action {
     Print(fn() -> String),
     /// memcached has it, memhold does not yet.
     Absent,
-    /// Sets something, and is not in the help: for test suites.
+    /// Sets something, and is not in the help: for test suites, and between one version and the next.
     Hidden(fn(&mut Typed)),
 }
 
@@ -87,6 +87,8 @@ pub struct Typed {
     pub warnings: Vec<String>,
     /// `--check-config`: read everything, then end.
     pub check_only: bool,
+    /// `--check-takeover`: say whether this could take over from a running server, then end.
+    pub check_takeover: bool,
     /// How many files are being read, one named by the other.
     depth: usize,
 }
@@ -105,6 +107,8 @@ pub struct Parsed {
     pub settings: Settings,
     /// Lines for standard error.
     pub warnings: Vec<String>,
+    /// `--check-takeover`
+    pub check_takeover: bool,
 }
 
 /// Reads the command line. `program` is the name in messages, `words` what follows it.
@@ -122,7 +126,10 @@ pub fn parse(program: &str, words: &[Vec<u8>]) -> Result<Parsed, Exit> {
             let lines = typed.warnings.into_iter().chain(["the options can be used".to_owned()]);
             Err(Exit { code: SUCCESS, lines: lines.collect() })
         }
-        Ok(()) => Ok(Parsed { settings: typed.settings, warnings: typed.warnings }),
+        Ok(()) => {
+            let Typed { settings, warnings, check_takeover, .. } = typed;
+            Ok(Parsed { settings, warnings, check_takeover })
+        }
         Err(mut exit) if exit.code != 0 => {
             exit.lines.splice(0..0, typed.warnings);
             Err(exit)

@@ -468,6 +468,14 @@ pub static OPTIONS: &[Opt] = &[
     },
     Opt {
         short: 0,
+        long: "check-takeover",
+        value: "",
+        default: "",
+        help: "say what a server that runs has to know before it gives way to this one",
+        action: Action::Hidden(|t| t.check_takeover = true),
+    },
+    Opt {
+        short: 0,
         long: "debug-commands",
         value: "",
         default: "",
@@ -477,7 +485,7 @@ pub static OPTIONS: &[Opt] = &[
 ];
 
 /// Long names that memcached does not have.
-pub(super) const OURS: &[&str] = &["config", "instance", "check-config", "debug-commands"];
+pub(super) const OURS: &[&str] = &["config", "instance", "check-config", "check-takeover", "debug-commands"];
 
 const MANY_THREADS: [&str; 2] = [
     "WARNING: Setting a high number of workerthreads is not recommended.",

@@ -10,7 +10,7 @@ use crate::sys::files;
 use crate::sys::memory::Mapping;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 /// log2 of the sizes that pages may have.
 const PAGE_SHIFTS: std::ops::RangeInclusive<u32> = 16..=20;
@@ -95,13 +95,37 @@ impl Arena {
     /// # Errors
     /// [`Trouble::Differs`] when the memory is more than its references reach; [`Trouble::NoRoom`].
     pub fn open(file: File, superblock: &Superblock, memory_bytes: u64) -> Result<Arena, Trouble> {
+        Arena::more_needed(superblock, memory_bytes)?;
+        Arena::map(file, superblock, pages_for(memory_bytes, superblock.page_shift))
+    }
+
+    /// Bytes that the file lacks for `memory_bytes` of pages.
+    ///
+    /// # Errors
+    /// [`Trouble::Differs`] when that is more than its references reach.
+    pub fn more_needed(superblock: &Superblock, memory_bytes: u64) -> Result<u64, Trouble> {
         let wanted = pages_for(memory_bytes, superblock.page_shift);
         let reach =
             usize::try_from(superblock.range).ok().and_then(|range| Plan::of(range, superblock.page_shift).ok());
         if reach.is_none_or(|plan| wanted > plan.pages_max) {
             return Err(Trouble::Differs(format!("references of {} bytes", 1 << superblock.granule_shift)));
         }
-        Arena::map(file, superblock, wanted)
+        Ok(u64::from(wanted.saturating_sub(superblock.pages)) << superblock.page_shift)
+    }
+
+    /// The chunk sizes that the page table of the file names; 0 left out. Somebody may be at work there.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn chunk_sizes(file: &File, superblock: &Superblock) -> io::Result<Vec<u32>> {
+        let mut table = vec![0; superblock.pages as usize * TABLE_ENTRY];
+        file.read_exact_at(&mut table, TABLE_OFFSET as u64)?;
+        // The upper half of the first word of each entry (`geometry`).
+        let size = |entry: &[u8]| entry.get(4..8)?.try_into().ok().map(u32::from_ne_bytes);
+        let mut sizes: Vec<u32> = table.chunks_exact(TABLE_ENTRY).filter_map(size).filter(|&size| size != 0).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        Ok(sizes)
     }
 
     fn map(file: File, superblock: &Superblock, wanted: u32) -> Result<Arena, Trouble> {

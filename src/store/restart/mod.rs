@@ -70,6 +70,29 @@ impl Store {
         }
     }
 
+    /// Whether a store of this configuration could go on with the arena in `file` as it is, and how many bytes more it would need. Only
+    /// looks: another process may have it open.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    pub fn look_at_kept(config: &Config, file: &File, boot_id: &BootId) -> Result<u64, Trouble> {
+        let Some(superblock) = Arena::look(file, boot_id)? else {
+            return Err(Trouble::Unfit("it is empty".to_owned()));
+        };
+        let page_size = 1 << superblock.page_shift;
+        let classes = Classes::for_pages_of(config, page_size);
+        if classes.page_size != page_size {
+            return Err(Trouble::Differs(format!("pages of {page_size} bytes")));
+        }
+        let more = Arena::more_needed(&superblock, config.memory_bytes)?;
+        for size in Arena::chunk_sizes(file, &superblock)? {
+            if size != LARGE_PAGE && !classes.sizes.contains(&(size as usize)) {
+                return Err(Trouble::Differs(format!("chunks of {size} bytes")));
+            }
+        }
+        Ok(more)
+    }
+
     fn make_kept(config: &Config, kept: Kept) -> Result<(Store, Recovery), Trouble> {
         let classes = Classes::new(config);
         let boot = (kept.boot_id, u64::from(kept.second));

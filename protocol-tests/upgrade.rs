@@ -1,0 +1,383 @@
+//! Upgrades a running server in place (SIGUSR2) as an operator would: clients of every kind notice nothing but a pause, and a
+//! new binary that cannot take over leaves the old one serving.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use support::server::{free_port, memhold, signal, wait_end};
+use support::{Link, PATIENCE};
+
+/// An upgrade starts two processes on a machine that may be busy with other tests.
+const UPGRADE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Held while a program is written and while a process is begun: a child that is forked meanwhile has the file open for writing until it
+/// becomes another program, and nobody can run the file until then.
+static FORKS: Mutex<()> = Mutex::new(());
+
+fn forks() -> MutexGuard<'static, ()> {
+    FORKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn send_signal(pid: u32) {
+    let _alone = forks();
+    signal(pid, "USR2");
+}
+
+/// Lines of standard error, and a bell for each.
+type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;
+
+/// A server that was started from a copy of the binary, in a folder of its own.
+struct Running {
+    child: Child,
+    address: SocketAddr,
+    folder: PathBuf,
+    memory: PathBuf,
+    lines: Lines,
+    /// Lines seen so far.
+    seen: usize,
+}
+
+impl Running {
+    fn start(name: &str, flags: &[&str]) -> Running {
+        let folder = std::env::temp_dir().join(format!("memhold-upgrade-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        let shared = Path::new("/dev/shm");
+        let memory = if shared.is_dir() { shared } else { &folder };
+        let memory = memory.join(format!("memhold-upgrade-{name}-{}", std::process::id()));
+        let program = folder.join("memhold");
+        let port = free_port();
+        let alone = forks();
+        fs::copy(memhold(), &program).expect("the binary can be copied");
+        let mut child = Command::new(&program)
+            .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string(), "-m", "64", "-e"])
+            .arg(&memory)
+            .args(flags.iter().map(|flag| flag.replace("FOLDER", &folder.display().to_string())))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        drop(alone);
+        let lines = Lines::default();
+        let (errors, told) = (child.stderr.take().expect("it was asked for"), Arc::clone(&lines));
+        thread::spawn(move || {
+            for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                told.0.lock().expect("no panic").push(line);
+                told.1.notify_all();
+            }
+        });
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let running = Running { child, address, folder, memory, lines, seen: 0 };
+        let deadline = Instant::now() + UPGRADE_PATIENCE;
+        let socket = running.folder.join("socket");
+        while Link::open(address).is_err() && UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < deadline, "{} does not start: {:?}", program.display(), running.lines.0.lock());
+            thread::sleep(Duration::from_millis(10));
+        }
+        running
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.join("memhold")
+    }
+
+    /// Puts another program in the place of the binary, as a package manager does.
+    fn replace_program(&self, content: &[u8]) {
+        let _alone = forks();
+        let new = self.folder.join("new");
+        fs::write(&new, content).expect("a file can be written");
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("it can be made a program");
+        fs::rename(&new, self.program()).expect("it can be renamed");
+    }
+
+    /// Waits for the next line with `part` in it.
+    fn wait_for(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + UPGRADE_PATIENCE;
+        let mut lines = self.lines.0.lock().expect("no panic");
+        loop {
+            if let Some(at) = lines.iter().skip(self.seen).position(|line| line.contains(part)) {
+                self.seen += at + 1;
+                return lines[self.seen - 1].clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no line with {part:?}: {:?}", &lines[self.seen..]);
+            lines = self.lines.1.wait_timeout(lines, left).expect("no panic").0;
+        }
+    }
+
+    /// Asks for an upgrade and waits until it is done.
+    fn upgrade(&mut self) {
+        send_signal(self.child.id());
+        self.wait_for("has taken over");
+    }
+
+    /// Asks for an upgrade that must not be; returns why.
+    fn upgrade_refused(&mut self) -> String {
+        send_signal(self.child.id());
+        self.wait_for("no upgrade, this version goes on: ")
+    }
+
+    fn connect(&self) -> Link {
+        Link::open(self.address).expect("the server accepts connections")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_file(&self.memory);
+    }
+}
+
+/// Reads until so many bytes are there, and compares.
+#[track_caller]
+fn expect(link: &mut Link, expected: &[u8]) {
+    link.read_within(UPGRADE_PATIENCE, |bytes| bytes.len() >= expected.len());
+    let found = link.take();
+    assert!(found == expected, "{} instead of {}", support::escaped(&found), support::escaped(expected));
+}
+
+#[test]
+fn clients_in_the_middle_of_anything_are_answered_as_if_nothing_had_been() {
+    let mut running = Running::start("middle", &["-t", "4"]);
+    let value = vec![b'v'; 300_000];
+    let mut setup = running.connect();
+    setup.send(b"set large 0 0 300000\r\n");
+    setup.send(&value);
+    setup.send(b"\r\nset small 5 0 3\r\nabc\r\n");
+    expect(&mut setup, b"STORED\r\nSTORED\r\n");
+
+    let mut idle: Vec<Link> = (0..50).map(|_| running.connect()).collect();
+    let mut line = running.connect();
+    line.send(b"get sm");
+    let mut set = running.connect();
+    set.send(b"set new 1 0 200000\r\n");
+    set.send(&value[..77_777]);
+    let mut swallowed = running.connect();
+    swallowed.send(b"set toolarge 0 0 2000000\r\n");
+    expect(&mut swallowed, b"SERVER_ERROR object too large for cache\r\n");
+    swallowed.send(&value[..10]);
+    let mut keys = running.connect();
+    keys.send(b"get small ");
+    keys.send(&b"missing ".repeat(1000));
+    let mut binary = running.connect();
+    binary.send(&[0x80, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    // It does not read: replies wait with the server, pinned in item memory.
+    let mut lazy = running.connect();
+    lazy.send(&b"get large\r\n".repeat(100));
+
+    for round in 0..3 {
+        running.upgrade();
+        for link in &mut idle {
+            link.send(b"mn\r\n");
+        }
+        for link in &mut idle {
+            expect(link, b"MN\r\n");
+        }
+        assert!(wait_end(&mut running.child, Duration::ZERO).is_none(), "the same process after {}", round + 1);
+    }
+
+    line.send(b"all\r\n");
+    expect(&mut line, b"VALUE small 5 3\r\nabc\r\nEND\r\n");
+    set.send(&value[77_777..200_000]);
+    set.send(b"\r\nmg new s f\r\n");
+    expect(&mut set, b"STORED\r\nHD s200000 f1\r\n");
+    swallowed.send(&vec![b'x'; 2_000_000 - 10]);
+    swallowed.send(b"\r\nmn\r\n");
+    expect(&mut swallowed, b"MN\r\n");
+    keys.send(b"small\r\n");
+    expect(&mut keys, b"VALUE small 5 3\r\nabc\r\nVALUE small 5 3\r\nabc\r\nEND\r\n");
+    binary.send(&[0; 12]);
+    let mut noop = vec![0x81, 10];
+    noop.resize(24, 0);
+    expect(&mut binary, &noop);
+    let mut one = b"VALUE large 0 300000\r\n".to_vec();
+    one.extend_from_slice(&value);
+    one.extend_from_slice(b"\r\nEND\r\n");
+    expect(&mut lazy, &one.repeat(100));
+}
+
+#[test]
+fn busy_clients_lose_nothing_get_nothing_twice_and_nothing_out_of_order() {
+    const CLIENTS: usize = 6;
+    let mut running = Running::start("busy", &["-t", "3"]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (mut link, stop) = (running.connect(), Arc::clone(&stop));
+            thread::spawn(move || {
+                let mut rounds = 0_u64;
+                // How often the client counted, and what the server has counted must be the same to the end.
+                link.send(format!("set count{client} 0 0 1\r\n0\r\n").as_bytes());
+                expect(&mut link, b"STORED\r\n");
+                while !stop.load(Ordering::Relaxed) {
+                    let (mut said, mut expected) = (String::new(), String::new());
+                    for step in 0..40 {
+                        let number = rounds * 40 + step + 1;
+                        let value = format!("{number}-").repeat(30);
+                        said +=
+                            &format!("incr count{client} 1\r\nset k{client} {number} 0 {}\r\n{value}\r\n", value.len());
+                        said += &format!("get k{client} none k{client}\r\n");
+                        let item = format!("VALUE k{client} {number} {}\r\n{value}\r\n", value.len());
+                        expected += &format!("{number}\r\nSTORED\r\n{item}{item}END\r\n");
+                    }
+                    link.send(said.as_bytes());
+                    expect(&mut link, expected.as_bytes());
+                    rounds += 1;
+                }
+                rounds
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        running.upgrade();
+        // Each upgrade finds them at work.
+        let mut probe = running.connect();
+        assert_eq!(probe.ask(b"mn\r\n", b"\r\n"), b"MN\r\n");
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        assert!(client.join().expect("no reply is lost, doubled or out of order") > 0);
+    }
+}
+
+#[test]
+fn other_kinds_of_sockets_and_open_doors_are_kept() {
+    let mut running = Running::start("unix", &["-s", "FOLDER/socket", "-a", "700"]);
+    let path = running.folder.join("socket");
+    let mut one = UnixStream::connect(&path).expect("it listens");
+    one.set_read_timeout(Some(UPGRADE_PATIENCE)).expect("a timeout");
+    one.write_all(b"set a 0 0 1\r\nx").expect("it is open");
+    running.upgrade();
+    one.write_all(b"\r\n").expect("it is open");
+    let mut answer = [0; 8];
+    one.read_exact(&mut answer).expect("it is answered");
+    assert_eq!(&answer, b"STORED\r\n");
+    assert!(UnixStream::connect(&path).is_ok(), "the door is still open");
+}
+
+#[test]
+fn datagrams_are_answered_after_an_upgrade() {
+    let port = free_port();
+    let mut running = Running::start("udp", &["-U", &port.to_string()]);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    running.upgrade();
+    socket.send_to(b"\0\x07\0\0\0\x01\0\0mn\r\n", ("127.0.0.1", port)).expect("it is sent");
+    let mut answer = [0; 64];
+    let (length, _) = socket.recv_from(&mut answer).expect("it is answered");
+    assert_eq!(&answer[..length], b"\0\x07\0\0\0\x01\0\0MN\r\n");
+}
+
+#[test]
+fn new_options_count_and_wrong_ones_leave_the_old_version_serving() {
+    let mut running = Running::start("options", &["--config", "-FOLDER/options"]);
+    let config = running.folder.join("options");
+    let ask = |running: &Running| {
+        let told = running.connect().ask(b"stats settings\r\n", b"END\r\n");
+        String::from_utf8_lossy(&told).into_owned()
+    };
+    let mut client = running.connect();
+    client.send(b"set k 0 0 1\r\n");
+    for (line, why) in [
+        ("-t none", "the new binary says: "),
+        ("--no-such-option", "the new binary says: "),
+        ("-U 11211", "where or what to listen to"),
+        ("-S", "the new binary says: -S needs a file"),
+        ("-e /dev/null", "the new binary says: memory file /dev/null"),
+        ("-f 1.5", "the new binary says: memory file"),
+    ] {
+        fs::write(&config, line).expect("a file can be written");
+        let told = running.upgrade_refused();
+        assert!(told.contains(why), "{line}: {told}");
+        assert!(ask(&running).contains("STAT num_threads 4\r\n"), "after {line}");
+    }
+    fs::write(&config, "-t 2\n-m 80\n-c 500\n").expect("a file can be written");
+    running.upgrade();
+    let told = ask(&running);
+    for line in ["num_threads 2", "maxbytes 83886080", "maxconns 500"] {
+        assert!(told.contains(&format!("STAT {line}\r\n")), "{line} in {told}");
+    }
+    client.send(b"x\r\nget k\r\n");
+    expect(&mut client, b"STORED\r\nVALUE k 0 1\r\nx\r\nEND\r\n");
+}
+
+#[test]
+fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
+    let mut running = Running::start("broken", &[]);
+    let mut client = running.connect();
+    client.send(b"set k 0 0 1\r\n");
+    let good = fs::read(memhold()).expect("the binary");
+    running.replace_program(b"no program at all");
+    running.upgrade_refused();
+    running.replace_program(b"#!/bin/sh\nexit 0\n");
+    assert!(running.upgrade_refused().contains("cannot take over"));
+    running.replace_program(b"#!/bin/sh\necho out of order >&2\nexit 3\n");
+    assert!(running.upgrade_refused().contains("the new binary says: out of order"));
+    fs::remove_file(running.program()).expect("it is there");
+    assert!(running.upgrade_refused().contains("No such file or directory"));
+    // One that says yes and is gone when it is needed.
+    running.replace_program(&good);
+    fs::rename(running.program(), running.folder.join("real")).expect("it can be renamed");
+    let script = format!("#!/bin/sh\nrm '{0}/memhold'\nexec '{0}/real' \"$@\"\n", running.folder.display());
+    running.replace_program(script.as_bytes());
+    assert!(running.upgrade_refused().contains("No such file or directory"));
+    client.send(b"x\r\nget k\r\n");
+    expect(&mut client, b"STORED\r\nVALUE k 0 1\r\nx\r\nEND\r\n");
+    let told =
+        String::from_utf8_lossy(&client.ask(b"stats\r\nstats conns\r\n", b":state conn_parse_cmd\r\n")).into_owned();
+    assert!(told.contains("STAT curr_connections 1\r\n"), "{told}");
+    running.replace_program(&good);
+    running.upgrade();
+    client.take();
+    client.send(b"version\r\n");
+    assert!(client.read_until(|bytes| bytes.ends_with(b"VERSION 1.6.45\r\n")));
+}
+
+#[test]
+fn without_kept_memory_there_is_no_upgrade_and_no_item_is_lost() {
+    let port = free_port();
+    let alone = forks();
+    let child = Command::new(memhold())
+        .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(alone);
+    let mut server = Ended(child);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let deadline = Instant::now() + UPGRADE_PATIENCE;
+    while Link::open(address).is_err() {
+        assert!(Instant::now() < deadline, "it does not start");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let mut link = Link::open(address).expect("it listens");
+    assert_eq!(link.ask(b"set k 0 0 1\r\nx\r\n", b"\r\n"), b"STORED\r\n");
+    send_signal(server.0.id());
+    let mut line = String::new();
+    BufReader::new(server.0.stderr.take().expect("it was asked for")).read_line(&mut line).expect("a line");
+    assert!(line.starts_with("no upgrade, this version goes on: items are in memory of the process alone"), "{line}");
+    assert_eq!(link.ask(b"get k\r\n", b"END\r\n"), b"VALUE k 0 1\r\nx\r\nEND\r\n");
+}
+
+/// Killed at the end of the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

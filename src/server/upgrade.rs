@@ -1,0 +1,331 @@
+//! Upgrade in place (SIGUSR2): a new version, with the options of now, takes this process over by `execve`. The process id, the
+//! listeners, the items and the open connections stay; threads, statistics and everything else begin anew.
+//!
+//! ```text
+//! old: ask the new binary (--check-takeover) ─► stop between two turns ─► write a memfd ─► execve ─┐
+//!        └─ it does not say yes: go on serving      └─ something fails: go on serving               │
+//! new: options, certificates, passwords ─► arena ─► listeners and clients of the memfd ─► serve ◄──┘
+//! ```
+//!
+//! Whatever can stand in the way of the new one is looked for before: behind `execve` there is no way back. The new binary is asked in a
+//! child of this process, and its answer names what both have to agree on: the form of the handover, the file with the items, and
+//! where to listen.
+
+use super::exit::{Exit, FAILURE, SUCCESS};
+use super::{kept, memory, options, passwords, process};
+use crate::net::{Broken, Handover, Reader, Tls, Writer};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::sync::Arc;
+use crate::sys::{files, reason, socket};
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Tells the next process where to find what it takes over: "<pid>:<descriptor>".
+const VARIABLE: &str = "MEMHOLD_TAKEOVER";
+
+/// Form of the handover. A new number whenever anything in it changes, here, in `net` or in `conn`.
+const VERSION: u32 = 1;
+
+const MAGIC: &[u8; 16] = b"memhold handover";
+
+/// Magic, version, checksum of the rest.
+const HEADER_BYTES: usize = 16 + 4 + 8;
+
+/// So often the new binary is looked for to have answered, ...
+const ANSWER_PAUSE: Duration = Duration::from_millis(5);
+/// ... and so many times: half a minute, for a machine that is busy.
+const ANSWER_TRIES: u32 = 6000;
+
+/// How this process was started, as far as the next one is to be started in the same way.
+#[derive(Debug)]
+pub struct Started {
+    /// Path of the binary, which may be another file by now.
+    program: PathBuf,
+    /// The first word of the command line, and the others.
+    words: Vec<OsString>,
+    /// The filter of system calls is on, and outlives `execve`.
+    pub filtered: bool,
+}
+
+impl Started {
+    /// Asks the system. At the start, since the path of a file that was replaced cannot be told later.
+    ///
+    /// # Errors
+    /// Not fatal: there is no upgrade in place then.
+    pub fn now(filtered: bool) -> io::Result<Started> {
+        Ok(Started { program: std::env::current_exe()?, words: std::env::args_os().collect(), filtered })
+    }
+
+    /// Asks the new binary whether it could go on with these items and listeners.
+    ///
+    /// # Errors
+    /// Why it could not, in a line.
+    pub fn ask_next(&self, settings: &Settings, store: &Store) -> Result<(), String> {
+        let file =
+            store.kept_file().ok_or("items are in memory of the process alone: start with -e, or under systemd")?;
+        let expected = answer(settings, file)?;
+        let (name, words) = self.words.split_first().ok_or("it is not known how this process was started")?;
+        let mut child = Command::new(&self.program)
+            .arg0(name)
+            .arg("--check-takeover")
+            .args(words)
+            .env_remove(VARIABLE)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{}: {}", self.program.display(), reason(&error)))?;
+        let ended = wait(&mut child);
+        let said = |stream: Option<&mut dyn io::Read>| {
+            let mut text = Vec::new();
+            // It has ended, so this does not wait; what it said is cut where it is long.
+            let _ = stream.map(|stream| stream.take(4096).read_to_end(&mut text));
+            String::from_utf8_lossy(&text).trim().to_owned()
+        };
+        let success = ended?;
+        let answer = said(child.stdout.as_mut().map(|stream| stream as &mut dyn io::Read));
+        if success && answer == expected {
+            return Ok(());
+        }
+        let errors = said(child.stderr.as_mut().map(|stream| stream as &mut dyn io::Read));
+        Err(why_not(&answer, &expected, &errors))
+    }
+
+    /// Becomes the new binary. Returns only when that failed, with everything as it was.
+    #[must_use]
+    pub fn become_next(&self, handover: &Handover, store: &Store) -> String {
+        match self.try_become_next(handover, store) {
+            Ok(never) => match never {},
+            Err(error) => reason(&error),
+        }
+    }
+
+    fn try_become_next(&self, handover: &Handover, store: &Store) -> io::Result<std::convert::Infallible> {
+        let arena = store.kept_file().ok_or(io::ErrorKind::Unsupported)?;
+        let mut writer = Writer::default();
+        writer.number(u64::try_from(arena.as_raw_fd()).unwrap_or(u64::MAX));
+        writer.flag(self.filtered);
+        handover.write(&mut writer);
+        let mut paper = files::nameless(c"handover")?;
+        paper.write_all(&sealed(&writer.into_bytes()))?;
+        handover.outlive_exec()?;
+        socket::set_outlives_exec(arena.as_fd(), true)?;
+        socket::set_outlives_exec(paper.as_fd(), true)?;
+        let place = format!("{VARIABLE}={}:{}", std::process::id(), paper.as_raw_fd());
+        let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE).map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            name
+        });
+        let environment = others.chain([place.into()]);
+        crate::sys::process::replace(
+            &c_string(self.program.clone().into())?,
+            &c_strings(self.words.clone())?,
+            &c_strings(environment)?,
+        )
+    }
+}
+
+fn c_string(text: OsString) -> io::Result<CString> {
+    Ok(CString::new(text.into_vec())?)
+}
+
+fn c_strings(texts: impl IntoIterator<Item = OsString>) -> io::Result<Vec<CString>> {
+    texts.into_iter().map(c_string).collect()
+}
+
+/// Waits for a child of which nobody knows what it is; says whether it ended well.
+fn wait(child: &mut Child) -> Result<bool, String> {
+    for _ in 0..ANSWER_TRIES {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status.success()),
+            Ok(None) => thread::park_timeout(ANSWER_PAUSE),
+            Err(error) => return Err(reason(&error)),
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    Err("the new binary gives no answer".to_owned())
+}
+
+/// What is to be told of an answer that is not the expected one.
+fn why_not(answer: &str, expected: &str, errors: &str) -> String {
+    if let Some(line) = errors.lines().last().filter(|line| !line.trim().is_empty()) {
+        return format!("the new binary says: {line}");
+    }
+    let (found, wanted): (Vec<_>, Vec<_>) = (answer.split(' ').collect(), expected.split(' ').collect());
+    match (&found[..], &wanted[..]) {
+        (["takeover", version, ..], [_, ours, ..]) if version != ours => {
+            "the new binary reads another form of handover: restart".to_owned()
+        }
+        (["takeover", _, file, _], [_, _, ours, _]) if file != ours => {
+            "the options name another memory file: restart".to_owned()
+        }
+        (["takeover", _, _, doors], [_, _, _, ours]) if doors != ours => {
+            "the options say otherwise where or what to listen to (-l, -p, -s, -U, -B, -Z, -S, -Y): restart".to_owned()
+        }
+        _ => "the new binary cannot take over".to_owned(),
+    }
+}
+
+/// What both have to agree on.
+fn answer(settings: &Settings, file: &File) -> Result<String, String> {
+    let place = kept::identity(file).map_err(|error| reason(&error))?;
+    let doors = (
+        (&settings.inter, settings.tcp_port, settings.udp_port, &settings.socket_path),
+        (settings.binding_protocol.name(), settings.tls.enabled, settings.sasl, settings.auth_file.is_some()),
+    );
+    Ok(format!("takeover {VERSION} {place} {:016x}", xxh3_64(format!("{doors:?}").as_bytes())))
+}
+
+/// `--check-takeover`: whether a server with these settings could take over from the one that asks. Ends the process.
+#[must_use]
+pub fn check(settings: &Settings, load_tls: impl FnOnce(&Settings) -> Result<Option<Arc<Tls>>, Exit>) -> Exit {
+    let steps = || -> Result<String, Exit> {
+        load_tls(settings)?;
+        process::limits(settings)?;
+        passwords::load(settings)?;
+        options::check::hashpower(settings)?;
+        process::enough_connections(settings, 0)?;
+        let file = kept::look(settings, &memory::store_config(settings, 0))?;
+        answer(settings, &file).map_err(|line| Exit::new(FAILURE, line))
+    };
+    match steps() {
+        Ok(line) => Exit::new(SUCCESS, line),
+        Err(exit) => exit,
+    }
+}
+
+/// What the process before has left.
+#[derive(Debug)]
+pub struct Takeover {
+    /// The file with the items, locked.
+    pub arena: File,
+    /// The filter of system calls is on already.
+    pub filtered: bool,
+    /// The rest.
+    net: Vec<u8>,
+}
+
+impl Takeover {
+    /// Looks whether this process was another one before, and takes over what that left.
+    ///
+    /// # Errors
+    /// When it makes no sense. There is nobody to go back to.
+    pub fn find() -> Result<Option<Takeover>, Exit> {
+        let Some(fd) = std::env::var(VARIABLE).ok().and_then(|place| descriptor(&place)) else { return Ok(None) };
+        let takeover = Takeover::read(fd);
+        takeover.map(Some).map_err(|why| Exit::new(FAILURE, format!("cannot take over: {why}")))
+    }
+
+    fn read(fd: RawFd) -> Result<Takeover, String> {
+        let mut paper = File::from(socket::adopt(fd).map_err(|error| reason(&error))?);
+        let mut bytes = Vec::new();
+        io::Seek::rewind(&mut paper).and_then(|()| paper.read_to_end(&mut bytes)).map_err(|error| reason(&error))?;
+        let mut reader = Reader::new(opened(&bytes)?);
+        let (arena, filtered) = (|| -> Result<(RawFd, bool), Broken> { Ok((reader.number()?, reader.flag()?)) })()
+            .map_err(|_| "the handover makes no sense")?;
+        let arena = socket::adopt(arena).map_err(|error| reason(&error))?;
+        socket::set_outlives_exec(arena.as_fd(), false).map_err(|error| reason(&error))?;
+        let net = reader.rest().to_vec();
+        Ok(Takeover { arena: arena.into(), filtered, net })
+    }
+
+    /// Listeners and clients.
+    ///
+    /// # Errors
+    /// When they cannot be taken over.
+    pub fn handover(&self, tls: Option<&Arc<Tls>>) -> Result<Handover, Exit> {
+        let mut reader = Reader::new(&self.net);
+        let handover = Handover::read(&mut reader, tls);
+        handover.map_err(|why| Exit::new(FAILURE, format!("cannot take over: {why}")))
+    }
+}
+
+/// The descriptor in the variable, if it was meant for this process.
+fn descriptor(place: &str) -> Option<RawFd> {
+    let (pid, fd) = place.split_once(':')?;
+    if pid.parse() == Ok(std::process::id()) { fd.parse().ok().filter(|fd| *fd > 2) } else { None }
+}
+
+/// With magic, version and checksum in front.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&xxh3_64(body).to_le_bytes());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// What was sealed.
+fn opened(bytes: &[u8]) -> Result<&[u8], &'static str> {
+    let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or("the handover is cut off")?;
+    let expected = sealed(&[]);
+    if header[..16] != expected[..16] || header[16..20] != expected[16..20] {
+        return Err("it is no handover, or one of another version");
+    }
+    if header[20..] != xxh3_64(body).to_le_bytes() {
+        return Err("the handover is damaged");
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_of_a_handover_is_noticed() {
+        let bytes = sealed(b"listeners and clients");
+        assert_eq!(opened(&bytes), Ok(&b"listeners and clients"[..]));
+        for len in 0..bytes.len() {
+            assert!(opened(&bytes[..len]).is_err(), "cut off at {len}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(opened(&bytes).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn only_the_process_that_is_meant_takes_over() {
+        let own = std::process::id();
+        assert_eq!(descriptor(&format!("{own}:7")), Some(7));
+        assert_eq!(descriptor(&format!("{}:7", own + 1)), None);
+        for wrong in ["", "7", ":7", "x:7", &format!("{own}:"), &format!("{own}:-1"), &format!("{own}:2")] {
+            assert_eq!(descriptor(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_differs_is_explained() {
+        let ours = "takeover 1 2:3 aaaa";
+        assert!(why_not("takeover 2 2:3 aaaa", ours, "").contains("another form"));
+        assert!(why_not("takeover 1 2:4 aaaa", ours, "").contains("another memory file"));
+        assert!(why_not("takeover 1 2:3 bbbb", ours, "").contains("listen"));
+        assert_eq!(why_not("hello", ours, ""), "the new binary cannot take over");
+        assert_eq!(why_not("", ours, "one\nIllegal argument\n"), "the new binary says: Illegal argument");
+    }
+
+    #[test]
+    fn the_answer_names_what_both_have_to_agree_on() {
+        let file = files::nameless(c"test").unwrap();
+        let told = |settings: &Settings| answer(settings, &file).unwrap();
+        let one = told(&Settings::default());
+        assert_eq!(one, told(&Settings { num_threads: 7, ..Settings::default() }));
+        assert_ne!(one, told(&Settings { tcp_port: 7, ..Settings::default() }));
+        assert_ne!(one, told(&Settings { sasl: true, ..Settings::default() }));
+    }
+}
