@@ -127,6 +127,22 @@ fn clients_are_asked_for_certificates_as_the_mode_says() {
 }
 
 #[test]
+fn an_upgrade_in_place_says_goodbye_to_tls_clients_and_serves_new_ones() {
+    let files = Files::new("upgrade");
+    let memory = files.path("memory").display().to_string();
+    let mut server = files.start("", &["-e", &memory, "-m", "8"]);
+    let mut link = files.client().connect(server.address).unwrap();
+    assert_eq!(ask(&mut link, b"set k 0 0 1\r\nx\r\n", b"\r\n"), b"STORED\r\n");
+    server.signal("USR2");
+    let mut rest = Vec::new();
+    // Without a goodbye this is an error.
+    assert_eq!(link.read_to_end(&mut rest).map_err(|error| error.to_string()), Ok(0));
+    let mut link = files.client().connect(server.address).unwrap();
+    assert_eq!(ask(&mut link, b"get k\r\n", b"END\r\n"), b"VALUE k 0 1\r\nx\r\nEND\r\n");
+    assert!(!server.has_ended());
+}
+
+#[test]
 fn a_client_that_trusts_another_authority_goes_away() {
     let files = Files::new("wrong");
     let server = files.start("", &[]);

@@ -3,7 +3,7 @@
 //!
 //! Two servers take turns in each round: one with room for everything, where nothing may be missing, and one far too small, which evicts,
 //! moves pages and is never allowed to show what it should not have. They are ended by SIGKILL, by SIGTERM and the like, by a panic and by
-//! a fault; also while they start; and are started with other options.
+//! a fault; also while they start, and before, while and after they are upgraded in place; and are started with other options.
 //!
 //! `MEMHOLD_TORTURE_ENDS` says how many ends there are (40 by default), `MEMHOLD_TORTURE_SEED` repeats a run.
 
@@ -125,6 +125,14 @@ impl Victim {
         let _ = child.wait();
     }
 
+    /// Asks for an upgrade in place, and lets it get somewhere: what comes next finds it before, within or behind it.
+    fn upgrade(&mut self, random: &mut Random) {
+        let (child, _) = self.process.as_ref().expect("it runs");
+        let status = Command::new("kill").args(["-USR2", &child.id().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill -USR2 works");
+        thread::sleep(Duration::from_micros(random.next() % 60_000));
+    }
+
     fn end(&mut self, way: End) {
         let (mut child, mut errors) = self.process.take().expect("it runs");
         match way {
@@ -200,6 +208,7 @@ impl End {
 struct Tally {
     ends: u64,
     in_vain: u64,
+    upgrades: u64,
     operations: u64,
     refused: u64,
     slowest: Duration,
@@ -220,6 +229,10 @@ fn round(victim: &mut Victim, clients: &mut [Client], random: &mut Random, tally
             })
             .collect();
         thread::sleep(life);
+        while random.chance(40) {
+            victim.upgrade(random);
+            tally.upgrades += 1;
+        }
         victim.end(way);
         for client in working {
             client.join().expect("no panic").unwrap_or_else(|wrong| panic!("{:?}: {wrong}", victim.options));

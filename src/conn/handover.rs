@@ -225,6 +225,9 @@ impl Conn {
             1 => {
                 let (any, with_cas, touches) = (reader.flag()?, reader.flag()?, reader.flag()?);
                 let touch = reader.number::<u64>()?.cast_signed();
+                if !touches && touch != 0 {
+                    return Err(Broken);
+                }
                 Phase::Keys { reading: Reading { with_cas, touch: touches.then_some(touch) }, any }
             }
             2 => Phase::Swallow(reader.number()?),
@@ -293,6 +296,22 @@ mod tests {
                 let mut bytes = bytes.clone();
                 bytes[at] = 9;
                 assert_eq!(Conn::read(&mut Reader::new(&bytes)).err(), Some(Broken), "{bytes:?}");
+            }
+        }
+        // Whatever is read is a conversation or an error.
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..20_000 {
+            let noise: Vec<u8> = std::iter::repeat_with(|| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                (random >> 32) as u8 % 7
+            })
+            .take(24)
+            .collect();
+            if let Ok(conn) = Conn::read(&mut Reader::new(&noise)) {
+                let bytes = written(&conn);
+                assert_eq!(bytes, noise[..bytes.len()]);
             }
         }
         assert_eq!(Reader::new(&u64::MAX.to_le_bytes()).bytes(), Err(Broken));

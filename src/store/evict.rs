@@ -69,7 +69,7 @@ impl Inner {
         if let Some(offset) = class.take(&self.arena, &self.facts) {
             return Some((class, offset));
         }
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             let found = self.take_from_pool(&mut class).or_else(|| self.take_expired(&mut class, now));
             if let Some(offset) = found.or_else(|| self.evict_at_home(&mut class, now)) {
                 return Some((class, offset));
@@ -79,7 +79,7 @@ impl Inner {
             }
             // Another class's page: because this one is poor or young, or because nothing here can go.
             drop(class);
-            let stolen = self.steal_page(index, now);
+            let stolen = self.steal_page(index, round, now);
             class = lock(&self.slabs[index]);
             if let Some(page) = stolen {
                 self.adopt(&mut class, page);
@@ -134,16 +134,28 @@ impl Inner {
     /// Whether some other class is clearly older than this one.
     fn is_younger(&self, index: usize) -> bool {
         let own = self.standings[index].age.load(Ordering::Relaxed);
-        self.oldest(index).is_some_and(|(_, age)| age * 4 > own * OLDER_QUARTERS && age > 0)
+        self.others(index).max().is_some_and(|(age, ..)| age * 4 > own * OLDER_QUARTERS && age > 0)
     }
 
-    /// The oldest class with pages other than `except` (the last number is the large store); of equals the one with the most pages.
-    fn oldest(&self, except: usize) -> Option<(usize, u64)> {
-        let others = self.standings.iter().enumerate().filter(|&(other, _)| other != except);
+    /// Age, pages and number of each class with pages other than `except` (the last number is the large store).
+    fn others(&self, except: usize) -> impl Iterator<Item = (u64, u32, usize)> {
+        let others = self.standings.iter().enumerate().filter(move |&(other, _)| other != except);
         let rated = others.map(|(other, standing)| {
             (standing.age.load(Ordering::Relaxed), standing.pages.load(Ordering::Relaxed), other)
         });
-        rated.filter(|&(_, pages, _)| pages > 0).max().map(|(age, _, other)| (other, age))
+        rated.filter(|&(_, pages, _)| pages > 0)
+    }
+
+    /// The class to take a page from: the oldest, of equals the one with the most pages. In later rounds the next ones in turn, since no
+    /// page of the oldest could be had: clients may hold something in each.
+    fn victim(&self, except: usize, round: u32) -> Option<usize> {
+        if round == 0 {
+            return self.others(except).max().map(|(.., other)| other);
+        }
+        let mut others: Vec<_> = self.others(except).collect();
+        others.sort_unstable_by(|one, other| other.cmp(one));
+        let place = round as usize % others.len().max(1);
+        others.get(place).map(|&(.., other)| other)
     }
 
     /// Evicts one item of a class; its chunk is the caller's, as a draft.
@@ -261,13 +273,13 @@ impl Inner {
         logger.log(&Event::Eviction { key, fetched: state.has(FETCHED), ttl, idle, class, size });
     }
 
-    /// Empties a page of the oldest other class and takes it; the pool's account of pages in use does not change.
-    pub fn steal_page(&self, index: usize, now: Now) -> Option<u32> {
-        let (victim, _) = self.oldest(index)?;
+    /// Empties a page of another class and takes it; the pool's account of pages in use does not change. `round` counts the attempts.
+    pub fn steal_page(&self, index: usize, round: u32, now: Now) -> Option<u32> {
+        let victim = self.victim(index, round)?;
         let emptied = if victim == self.slabs.len() {
             self.empty_large_page(&mut lock(&self.large), now)
         } else {
-            self.empty_some_page(&mut lock(&self.slabs[victim]), Regard::Worth, now)
+            self.empty_some_page(&mut lock(&self.slabs[victim]), Regard::Worth, round, now)
         };
         let number = |index: usize| if index == self.slabs.len() { self.classes.large } else { index as u32 + 1 };
         self.tell_move(number(victim), number(index), emptied);
@@ -279,14 +291,14 @@ impl Inner {
     }
 
     /// Empties the least worthy of a few pages of a class and gives it to the pool.
-    pub fn empty_some_page(&self, class: &mut Class, regard: Regard, now: Now) -> bool {
-        let Some(page) = self.least_worthy_page(class, now) else { return false };
+    pub fn empty_some_page(&self, class: &mut Class, regard: Regard, round: u32, now: Now) -> bool {
+        let Some(page) = self.least_worthy_page(class, round, now) else { return false };
         self.empty_page(class, page, regard, now)
     }
 
-    fn least_worthy_page(&self, class: &mut Class, now: Now) -> Option<u32> {
+    fn least_worthy_page(&self, class: &mut Class, round: u32, now: Now) -> Option<u32> {
         let pages = class.pages();
-        let start = now.ticks as usize % pages.len().max(1);
+        let start = (now.ticks as usize + round as usize * PAGES_COMPARED) % pages.len().max(1);
         let candidates = pages.iter().cycle().skip(start).take(PAGES_COMPARED.min(pages.len()));
         candidates.filter_map(|&page| Some((self.worth(class, page, now)?, page))).min().map(|(_, page)| page)
     }
@@ -381,7 +393,7 @@ impl Inner {
     /// A piece for a large item.
     pub fn take_piece(&self, order: u32, kind: Kind, now: Now) -> Option<usize> {
         let large_index = self.slabs.len();
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             let mut large = lock(&self.large);
             if let Some(offset) = large.take(&self.arena, order, kind) {
                 return Some(offset);
@@ -400,10 +412,10 @@ impl Inner {
                 continue;
             }
             drop(large);
-            if let Some(page) = self.steal_page(large_index, now) {
+            if let Some(page) = self.steal_page(large_index, round, now) {
                 self.adopt_large(&mut lock(&self.large), page);
-            } else if !self.evict_large(&mut lock(&self.large), now) {
-                break;
+            } else {
+                self.evict_large(&mut lock(&self.large), now);
             }
         }
         lock(&self.large).counts.outofmemory += 1;

@@ -145,7 +145,7 @@ impl Inner {
         if index == self.slabs.len() {
             self.empty_large_page(&mut lock(&self.large), now)
         } else {
-            self.empty_some_page(&mut lock(&self.slabs[index]), Regard::Worth, now)
+            self.empty_some_page(&mut lock(&self.slabs[index]), Regard::Worth, 0, now)
         }
     }
 

@@ -122,7 +122,7 @@ impl Inner {
             large.pages() >= 2 && self.empty_large_page(&mut large, now)
         } else {
             let mut class = lock(&self.slabs[place]);
-            class.pages().len() >= 2 && self.empty_some_page(&mut class, Regard::Life, now)
+            class.pages().len() >= 2 && self.empty_some_page(&mut class, Regard::Life, 0, now)
         }
     }
 

@@ -229,10 +229,34 @@ fn a_class_without_pages_refuses_when_no_page_can_be_had() {
         (0..100_000).take_while(|n| set(&store, format!("t{n}").as_bytes(), &[1; 500], 1060, now).is_ok()).count();
     assert!(stored > 1000, "only {stored} were stored");
     // Classes that have no page yet: the first get those that were kept free in advance.
-    let refused = (1..40).filter(|n| set(&store, b"other size", &vec![1; 200 * n], 0, now).is_err()).count();
+    let refused = (1..40)
+        .filter(|n| set(&store, format!("other size {n}").as_bytes(), &vec![1; 200 * n], 1060, now).is_err())
+        .count();
     assert!(refused > 20, "only {refused} were refused");
     store.check(now).expect("sound");
     assert!(set(&store, b"other size", &[1; 7777], 0, Now::at(1060, 0)).is_ok(), "once they have expired");
+}
+
+#[test]
+fn when_the_oldest_class_can_give_nothing_the_next_one_does() {
+    let store = Store::open(&Config { temporary_ttl: Some(90), ..config(8) }).expect("memory");
+    let now = Now::at(1000, 0);
+    for n in 0..6000 {
+        // Nothing of this may be evicted.
+        set(&store, format!("t{n}").as_bytes(), &[1; 500], 1080, now).expect("room");
+    }
+    let now = Now::at(1060, 0);
+    for n in 0..20_000 {
+        set(&store, format!("b{n}").as_bytes(), &[1; 1000], 0, now).expect("room");
+        if n % 1000 == 0 {
+            store.maintain(now);
+        }
+    }
+    for n in 1..60 {
+        set(&store, b"other size", &vec![1; 100 * n], 0, now).expect("room in the younger class");
+    }
+    assert!((0..6000).all(|n| get(&store, format!("t{n}").as_bytes(), now).is_some()), "what may not be evicted stays");
+    store.check(now).expect("sound");
 }
 
 #[test]
