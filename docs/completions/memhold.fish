@@ -46,7 +46,7 @@ complete -c memhold -n 'not __fish_seen_subcommand_from dump load bench' -s n -l
 complete -c memhold -n 'not __fish_seen_subcommand_from dump load bench' -s L -l enable-largepages -f -d 'take all item memory at the start'
 complete -c memhold -n 'not __fish_seen_subcommand_from dump load bench' -s D -x -d 'delimiter between the prefix and the rest of a key, for stats detail; given, these statistics are on from the start'
 complete -c memhold -n 'not __fish_seen_subcommand_from dump load bench' -s t -l threads -x -d 'number of worker threads'
-complete -c memhold -n 'not __fish_seen_subcommand_from dump load bench' -s R -l max-reqs-per-event -x -d 'requests of one connection that run before others get a turn'
+complete -c memhold -n 'not __fish_seen_subcommand_from dump load bench' -s R -l max-reqs-per-event -x -d 'a turn of one connection, before others get theirs, is eight times as many requests (each costs an eighth of memcached’s)'
 complete -c memhold -n 'not __fish_seen_subcommand_from dump load bench' -s C -l disable-cas -f -d 'no CAS ids'
 complete -c memhold -n 'not __fish_seen_subcommand_from dump load bench' -s b -l listen-backlog -x -d 'connections that may wait to be accepted'
 complete -c memhold -n 'not __fish_seen_subcommand_from dump load bench' -s B -l protocol -x -a 'auto ascii binary' -d 'protocol: ascii, binary or auto, where the first byte decides'

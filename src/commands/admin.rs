@@ -57,11 +57,12 @@ fn shutdown(cx: &Context<'_>, mode: ShutdownMode, reply: impl FnOnce(Reply<'_>))
 }
 
 /// A past time means now: flushed items never come back (section 4.2).
-fn flush_all(cx: &Context<'_>, typed: TypedExptime) -> Reply<'static> {
+fn flush_all(cx: &Context<'_>, typed: Option<TypedExptime>) -> Reply<'static> {
     cx.stats.count(Counter::CmdFlush);
     if !cx.server.settings.flush_enabled {
         return Reply::Error(Error::FLUSH_FORBIDDEN);
     }
+    let Some(typed) = typed else { return Reply::Error(Error::BAD_EXPTIME) };
     let when = absolute(typed, cx.now);
     if when <= cx.now.seconds {
         cx.store.flush(cx.now);

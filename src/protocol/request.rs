@@ -263,8 +263,8 @@ pub enum Admin<'a> {
     Verbosity(u32),
     /// `shutdown`
     Shutdown(ShutdownMode),
-    /// `flush_all [delay]`; 0 when there is none.
-    FlushAll(TypedExptime),
+    /// `flush_all [delay]`; 0 when there is none, `None` when it is no number, which is told only where flushing is allowed.
+    FlushAll(Option<TypedExptime>),
     /// `stats [words]`: the words behind `stats`, as they stood.
     Stats(&'a [u8]),
     /// `cache_memlimit <MiB>`; `None` when missing or not a number.

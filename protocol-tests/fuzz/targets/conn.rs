@@ -35,7 +35,7 @@ fn depends_on_timing(conversation: &[u8]) -> bool {
     }
     let has = |word: &[u8]| conversation.windows(word.len()).any(|window| window == word);
     has(b"stats")
-        || has(b"dump")
+        || has(b"lru_crawler")
         || has(b"watch")
         || conversation.split(|&byte| byte == b'\n').any(|line| line.len() >= LINE_MAX)
 }

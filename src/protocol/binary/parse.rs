@@ -212,7 +212,7 @@ fn command<'a>(header: &Header, verb: Verb, extras: &'a [u8], key: &'a [u8]) -> 
             })
         }
         Verb::Quit => Request::Admin(Admin::Quit),
-        Verb::Flush => Request::Admin(Admin::FlushAll(word(extras, 0).into())),
+        Verb::Flush => Request::Admin(Admin::FlushAll(Some(word(extras, 0).into()))),
         Verb::Version => Request::Admin(Admin::Version),
         // Those of SASL and stat do not come here.
         Verb::Noop | Verb::Stat | Verb::Mechanisms | Verb::Auth | Verb::Step => Request::Noop,

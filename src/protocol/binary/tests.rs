@@ -134,8 +134,8 @@ fn arithmetic_creates_unless_its_expiry_forbids_it() {
 #[test]
 fn what_needs_no_more_than_a_header_is_asked_by_it() {
     asks(&[0x07, 0x17], b"", b"", b"", 0, &Request::Admin(Admin::Quit));
-    asks(&[0x08, 0x18], b"", b"", b"", 0, &Request::Admin(Admin::FlushAll(0)));
-    asks(&[0x08, 0x18], b"\0\0\0\x0a", b"", b"", 0, &Request::Admin(Admin::FlushAll(10)));
+    asks(&[0x08, 0x18], b"", b"", b"", 0, &Request::Admin(Admin::FlushAll(Some(0))));
+    asks(&[0x08, 0x18], b"\0\0\0\x0a", b"", b"", 0, &Request::Admin(Admin::FlushAll(Some(10))));
     asks(&[0x0a], b"", b"", b"", 0, &Request::Noop);
     asks(&[0x0b], b"", b"", b"", 0, &Request::Admin(Admin::Version));
     let delete = |compare| {

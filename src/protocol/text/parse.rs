@@ -196,10 +196,7 @@ fn flush_all(line: Line<'_>) -> Parsed<'_> {
         Some(word) if words.next().is_some() || !noreply => parse_s32(word),
         _ => Some(0),
     };
-    match exptime {
-        Some(exptime) => command(Request::Admin(Admin::FlushAll(exptime.into())), noreply),
-        None => refuse(line, Error::BAD_EXPTIME),
-    }
+    command(Request::Admin(Admin::FlushAll(exptime.map(Into::into))), noreply)
 }
 
 /// `verbosity <level>`

@@ -281,7 +281,8 @@ pub static OPTIONS: &[Opt] = &[
         long: "max-reqs-per-event",
         value: "num",
         default: "20",
-        help: "requests of one connection that run before others get a turn",
+        help: "a turn of one connection, before others get theirs, is eight\n\
+               times as many requests (each costs an eighth of memcached's)",
         action: Action::Set(|t, v| {
             t.settings.reqs_per_event = positive(v, "Number of requests per event must be greater than 0")?;
             Ok(())
