@@ -238,6 +238,15 @@ fn a_socket_handed_over_by_a_service_manager_is_served_instead_of_one_of_its_own
 }
 
 #[test]
+fn a_wrong_option_is_told_behind_the_name_as_it_was_typed() {
+    let output = run(&["--nonsense"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let name = server::memhold().display().to_string();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(said, format!("{name}: unrecognized option '--nonsense'\nIllegal argument \"?\"\n"));
+}
+
+#[test]
 fn a_service_manager_is_told_of_readiness_life_and_the_end() {
     let folder = Folder::new("notify");
     let path = folder.path("manager");
