@@ -118,6 +118,19 @@ impl<S: Read + Write> Client<S> {
         self.expect(reply);
     }
 
+    /// All lines of an answer up to its `END`.
+    fn ask_for_lines(&mut self, request: impl AsRef<[u8]>) -> String {
+        self.send(request);
+        let mut text = String::new();
+        while !text.ends_with("END\r\n") {
+            let mut bytes = [0; 4096];
+            let n = self.0.read(&mut bytes).unwrap();
+            assert!(n > 0);
+            text.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        }
+        text
+    }
+
     fn set(&mut self, key: &str, value: &[u8]) {
         self.send(format!("set {key} 0 0 {}\r\n", value.len()));
         self.send(value);
@@ -362,14 +375,13 @@ fn stats_conns_lists_listeners_and_clients() {
     let mut quiet = running.connect();
     quiet.ask("version\r\n", "VERSION 1.6.45\r\n");
     let mut client = running.connect();
-    client.send("stats conns\r\n");
-    let mut text = String::new();
-    while !text.ends_with("END\r\n") {
-        let mut bytes = [0; 4096];
-        let n = client.0.read(&mut bytes).unwrap();
-        assert!(n > 0);
-        text.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
-    }
+    // The quiet client has its answer a moment before its worker, another one, has ended its turn.
+    let text = loop {
+        let text = client.ask_for_lines("stats conns\r\n");
+        if text.contains(":state conn_read\r\n") {
+            break text;
+        }
+    };
     let own = client.0.local_addr().unwrap();
     let port = running.port;
     assert!(text.contains(&format!(":addr tcp:127.0.0.1:{port}\r\n")), "{text}");
