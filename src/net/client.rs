@@ -577,9 +577,11 @@ impl Client {
         }
     }
 
-    /// Where many hold memory, bounds what the kernel keeps for a client that fetches large values.
+    /// Bounds what the kernel keeps for a client that fetches large values where many hold memory, and for one that dumps: whether it
+    /// takes the dump should show.
     fn curb(&mut self, output: &Output, others: &Others<'_>) {
-        if output.len() > PIECE_BYTES && others.holders >= HOLDERS_MANY && !self.curbed {
+        let one_of_many = output.len() > PIECE_BYTES && others.holders >= HOLDERS_MANY;
+        if !self.curbed && (one_of_many || self.conn.dumps()) {
             self.curbed = true;
             self.stream.curb();
         }
