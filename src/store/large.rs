@@ -108,6 +108,18 @@ impl Large {
         &self.ring
     }
 
+    /// Shows `visit` the items at places of the ring that lie equally far apart, `looks` at most.
+    pub fn sample(&self, arena: &Arena, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) {
+        let stride = self.ring.len() / looks as usize + 1;
+        for &head in self.ring.iter().step_by(stride) {
+            let chunk = Chunk::named(arena, head);
+            let state = chunk.state();
+            if state.kind() == Kind::Item {
+                visit(chunk, state);
+            }
+        }
+    }
+
     /// Takes a page of the pool in.
     pub fn adopt(&mut self, arena: &Arena, facts: &PageFacts, page: u32) {
         arena.clear_heads(page);

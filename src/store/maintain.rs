@@ -17,7 +17,7 @@ const LARGE_PER_STEP: usize = 4096;
 /// Pages emptied in a step at most.
 const PAGES_PER_STEP: u32 = 16;
 /// Chunks looked at to learn the age of a class.
-const SAMPLES: usize = 64;
+const SAMPLES: u32 = 64;
 
 impl Inner {
     /// One step of everything.
@@ -160,12 +160,9 @@ impl Inner {
         }
         let mut large = lock(&self.large);
         if !std::mem::take(&mut large.evicting) {
-            let stride = large.items() / SAMPLES + 1;
-            let scores = large.ring().iter().step_by(stride).map(|&head| {
-                let chunk = Chunk::named(&self.arena, head);
-                Inner::score(chunk, chunk.state(), now)
-            });
-            if let Some(age) = old_age(scores.collect()) {
+            let mut scores = Vec::with_capacity(SAMPLES as usize);
+            large.sample(&self.arena, SAMPLES, |chunk, state| scores.push(Inner::score(chunk, state, now)));
+            if let Some(age) = old_age(scores) {
                 large.threshold = age;
             }
         }
@@ -174,10 +171,8 @@ impl Inner {
 
     /// Sets the threshold of a class from a sample of its items.
     pub fn sample_age(&self, class: &mut Class, now: Now) {
-        let mut scores = Vec::with_capacity(SAMPLES);
-        class.sample(&self.arena, now.ticks ^ class.index << 16, SAMPLES, |chunk, state| {
-            scores.push(Inner::score(chunk, state, now));
-        });
+        let mut scores = Vec::with_capacity(SAMPLES as usize);
+        class.sample(&self.arena, now, SAMPLES, |chunk, state| scores.push(Inner::score(chunk, state, now)));
         if let Some(age) = old_age(scores) {
             class.threshold = age;
         }

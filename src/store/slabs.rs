@@ -7,6 +7,7 @@
 use super::memory::arena::Geometry;
 use super::memory::item::{Chunk, MAIN, TEMPORARY};
 use super::memory::{Arena, Kind, State, Words32, intact};
+use crate::clock::Now;
 use crate::sync::Ordering;
 
 /// Words kept about each page.
@@ -109,13 +110,11 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Looks at one more chunk.
+    /// Looks at one more item.
     pub fn look(&mut self, state: State) {
-        if state.kind() == Kind::Item {
-            self.looked += 1;
-            self.temporary += u64::from(state.has(TEMPORARY));
-            self.main += u64::from(state.has(MAIN) && !state.has(TEMPORARY));
-        }
+        self.looked += 1;
+        self.temporary += u64::from(state.has(TEMPORARY));
+        self.main += u64::from(state.has(MAIN) && !state.has(TEMPORARY));
     }
 
     /// A part of the looked at, of `number` items.
@@ -372,23 +371,31 @@ impl Class {
         self.hand_chunk = (random >> 12) % carved.max(1);
     }
 
-    /// Shows `visit` the items among `looks` chunks chosen at random, some maybe more than once.
-    pub fn sample(&self, arena: &Arena, seed: u32, looks: usize, mut visit: impl FnMut(Chunk<'_>, State)) {
-        let mut random = seed;
-        let mut below = |limit: usize| {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (random >> 8) as usize % limit.max(1)
-        };
-        for _ in 0..looks {
-            let Some(&page) = self.pages.get(below(self.pages.len())) else { return };
-            let carved = arena.geometry(page).carved as usize;
-            if carved == 0 {
-                continue;
-            }
-            let chunk = Chunk::at(arena, arena.page_offset(page) + below(carved) * self.chunk_size);
+    /// Shows `visit` the items among `looks` chunks chosen at random, some maybe more than once; of a class that has no more
+    /// chunks than that, all of them.
+    pub fn sample(&self, arena: &Arena, now: Now, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) {
+        let mut look = |page, number| {
+            let chunk = Chunk::at(arena, self.chunk_offset(arena, page, number));
             let state = chunk.state();
             if state.kind() == Kind::Item {
                 visit(chunk, state);
+            }
+        };
+        let carved = |page| arena.geometry(page).carved;
+        if self.pages.len() <= looks as usize && self.pages.iter().map(|&page| carved(page)).sum::<u32>() <= looks {
+            self.pages.iter().for_each(|&page| (0..carved(page)).for_each(|number| look(page, number)));
+            return;
+        }
+        let mut random = now.ticks ^ self.index << 16;
+        let mut below = |limit: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) % limit
+        };
+        let pages = u32::try_from(self.pages.len()).unwrap_or(u32::MAX);
+        for _ in 0..looks {
+            let page = self.pages[below(pages) as usize];
+            if carved(page) > 0 {
+                look(page, below(carved(page)));
             }
         }
     }

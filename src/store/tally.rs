@@ -1,6 +1,5 @@
 //! The store's side of `stats`: sums over the classes, made when somebody asks.
 
-use super::memory::item::Chunk;
 use super::slabs::{Counts, Shares};
 use super::{Store, large};
 use crate::clock::{Now, TICKS_PER_SECOND};
@@ -180,34 +179,15 @@ impl Store {
     /// [`Store::classes`] goes by it from then on.
     pub fn sample_shares(&self, now: Now) {
         let inner = self.inner();
-        let mut random = now.ticks | 1;
         for class in &inner.slabs {
             let mut class = lock(class);
-            let carved = |page| inner.arena.geometry(page).carved;
-            let all: u32 = class.pages().iter().map(|&page| carved(page)).sum();
             let mut shares = Shares::default();
-            let mut look = |page, chunk| {
-                let offset = class.chunk_offset(&inner.arena, page, chunk);
-                shares.look(Chunk::at(&inner.arena, offset).state());
-            };
-            if all <= SAMPLES {
-                class.pages().iter().for_each(|&page| (0..carved(page)).for_each(|chunk| look(page, chunk)));
-            } else {
-                for _ in 0..SAMPLES {
-                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let page = class.pages()[(random >> 8) as usize % class.pages().len()];
-                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    if carved(page) > 0 {
-                        look(page, (random >> 8) % carved(page));
-                    }
-                }
-            }
+            class.sample(&inner.arena, now, SAMPLES, |_, state| shares.look(state));
             class.counts.shares = shares;
         }
         let mut large = lock(&inner.large);
         let mut shares = Shares::default();
-        let stride = large.items() / SAMPLES as usize + 1;
-        large.ring().iter().step_by(stride).for_each(|&head| shares.look(Chunk::named(&inner.arena, head).state()));
+        large.sample(&inner.arena, SAMPLES, |_, state| shares.look(state));
         large.counts.shares = shares;
     }
 
