@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use support::server::{self, free_port, signal, wait_end};
+use support::ports::listens;
+use support::server::{self, comes_up, free_port, signal, wait_end};
 use support::{Link, PATIENCE, escaped};
 
 /// A folder for one test's files.
@@ -37,7 +38,7 @@ impl Drop for Folder {
     }
 }
 
-/// A server that wants passwords; nothing but the test's own `Child`, since the usual ones look whether `version` is answered.
+/// A server that wants passwords, and whose words are kept.
 struct Guarded {
     child: Child,
     address: SocketAddr,
@@ -46,7 +47,7 @@ struct Guarded {
 impl Guarded {
     fn start(flags: &[&str], environment: &[(&str, &str)]) -> Guarded {
         let port = free_port();
-        let child = Command::new(server::memhold())
+        let mut child = Command::new(server::memhold())
             .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string()])
             .args(flags)
             .envs(environment.iter().copied())
@@ -55,12 +56,10 @@ impl Guarded {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary can be run");
-        let guarded = Guarded { child, address: (Ipv4Addr::LOCALHOST, port).into() };
-        let deadline = Instant::now() + PATIENCE;
-        while Link::open(guarded.address).is_err() {
-            assert!(Instant::now() < deadline, "the server comes up");
-            std::thread::yield_now();
-        }
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let first = comes_up(&mut child, address, PATIENCE);
+        let guarded = Guarded { child, address };
+        assert!(first.is_some(), "the server comes up");
         guarded
     }
 
@@ -239,11 +238,12 @@ fn a_daemon_finds_its_file_again_although_it_has_changed_its_folder() {
         .spawn()
         .expect("the binary can be run");
     let server = Guarded { child, address: (Ipv4Addr::LOCALHOST, port).into() };
-    server.becomes("it serves", |server| Link::open(server.address).is_ok());
+    server.becomes("it has written its pid file", |_| daemon.pid().is_some());
+    let pid = daemon.pid().expect("it was there");
+    server.becomes("it serves", |server| listens(pid, port) && Link::open(server.address).is_ok());
     assert!(server.admits_text("ann", "secret"));
     folder.file("users", "eve:apple\n");
-    server.becomes("it has written its pid file", |_| daemon.pid().is_some());
-    signal(daemon.pid().expect("it was there"), "HUP");
+    signal(pid, "HUP");
     server.becomes("the new entry counts", |server| server.admits_text("eve", "apple"));
     assert!(!server.admits_text("ann", "secret"), "the old one is gone");
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::PATIENCE;
 use support::random::Random;
-use support::server::{Server, free_port, memhold};
+use support::server::{Server, comes_up, free_port, memhold};
 use support::tls::Files;
 
 /// A server with UDP, and a socket that talks to it.
@@ -283,14 +283,8 @@ fn udp_alone_names_the_port_of_tcp_too() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary runs");
-    let deadline = Instant::now() + PATIENCE;
-    let mut link = loop {
-        match support::Link::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
-            Ok(link) => break link,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut link = comes_up(&mut child, address, PATIENCE).expect("it starts");
     let conns = link.ask(b"stats conns\r\n", b"END\r\n");
     let text = String::from_utf8_lossy(&conns).into_owned();
     // A copy for each worker, before it a line that tells what it is.

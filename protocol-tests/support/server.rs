@@ -1,6 +1,7 @@
 //! Servers as processes: found, started on a free port of loopback, waited for, and ended when dropped.
 
 pub use super::ports::free_port;
+use super::ports::listens;
 use super::{Link, PATIENCE};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -46,7 +47,8 @@ impl Server {
     /// When it does not come up within [`PATIENCE`], with what it wrote to standard error.
     pub fn start(binary: &Path, arguments: &[&str]) -> Server {
         let mut last = String::new();
-        // Another process may take the port between our look and the server's bind, hence a second and third try.
+        // Another process may take the port between our look and the server's bind, hence a second and third try. What answers there
+        // meanwhile is not taken for ours.
         for _ in 0..3 {
             match Server::try_start(binary, arguments) {
                 Ok(server) => return server,
@@ -68,20 +70,13 @@ impl Server {
             .spawn()
             .map_err(|error| error.to_string())?;
         let mut errors = child.stderr.take().expect("standard error was asked for");
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if Link::open(address).is_ok() {
-                // A server that talks (-v) must not stop because nobody listens.
-                std::thread::spawn(move || {
-                    let mut sink = [0_u8; 4096];
-                    while errors.read(&mut sink).is_ok_and(|n| n > 0) {}
-                });
-                return Ok(Server { child, address });
-            }
-            if child.try_wait().is_ok_and(|status| status.is_some()) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        if comes_up(&mut child, address, PATIENCE).is_some() {
+            // A server that talks (-v) must not stop because nobody listens.
+            std::thread::spawn(move || {
+                let mut sink = [0_u8; 4096];
+                while errors.read(&mut sink).is_ok_and(|n| n > 0) {}
+            });
+            return Ok(Server { child, address });
         }
         let _ = child.kill();
         let _ = child.wait();
@@ -139,6 +134,23 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits until `child` itself listens at `address`, and gives its first client. `None` when it ends instead, or patience does.
+pub fn comes_up(child: &mut Child, address: SocketAddr, patience: Duration) -> Option<Link> {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        if listens(child.id(), address.port())
+            && let Ok(link) = Link::open(address)
+        {
+            return Some(link);
+        }
+        if !matches!(child.try_wait(), Ok(None)) {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
 }
 
 /// Sends `name` (`TERM`, `USR1`, ...) to a process of ours.
