@@ -8,13 +8,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::folder::Folder;
 use support::ports::listens;
 use support::server::{self, Server, free_port, wait_end};
-use support::{Link, PATIENCE};
+use support::{Link, PATIENCE, eventually, unix_connection};
 
 // --- flags that are refused ------------------------------------------------------------------------------------------
 
@@ -494,10 +495,10 @@ fn idle_timeout_closes_those_without_progress_only() {
     assert!(
         eventually(|| {
             std::thread::sleep(Duration::from_millis(200));
-            stat(&mut busy, "idle_kicks") == "5"
+            busy.stat("", "idle_kicks") == "5"
         }),
         "{} of 5 are closed",
-        stat(&mut busy, "idle_kicks")
+        busy.stat("", "idle_kicks")
     );
     for (name, link) in
         [("idle", &mut idle), ("line", &mut in_line), ("value", &mut in_value), ("large", &mut in_large_value)]
@@ -506,7 +507,7 @@ fn idle_timeout_closes_those_without_progress_only() {
     }
     assert!(not_reading.reaches_end());
     assert!(not_reading.received.len() < 20 * 1_000_000, "what it did not read in time is gone");
-    assert_eq!(stat(&mut busy, "curr_connections"), "1");
+    assert_eq!(busy.stat("", "curr_connections"), "1");
 }
 
 #[test]
@@ -520,13 +521,6 @@ fn idle_timeout_does_not_count_for_unix_sockets() {
     let mut said = [0; 4];
     stream.read_exact(&mut said).expect("it is answered");
     assert_eq!(&said, b"MN\r\n");
-}
-
-/// One line of `stats`.
-fn stat(link: &mut Link, name: &str) -> String {
-    let stats = String::from_utf8(link.ask(b"stats\r\n", b"END\r\n")).expect("stats are text");
-    let start = format!("STAT {name} ");
-    stats.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
 }
 
 // --- helpers -------------------------------------------------------------------------------------------------------------
@@ -612,39 +606,6 @@ impl Drop for KillByPid {
     }
 }
 
-/// A folder for one test, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("memhold-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Folder(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Whether `what` becomes true before patience ends.
-fn eventually(mut what: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if what() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
-}
-
 /// Waits until `pid` listens at `address` and answers there.
 fn answers(pid: u32, address: SocketAddr) {
     let answered = eventually(|| {
@@ -652,20 +613,6 @@ fn answers(pid: u32, address: SocketAddr) {
         link.is_some_and(|link| link.is_ok_and(|mut link| link.ask(b"mn\r\n", b"\r\n") == b"MN\r\n"))
     });
     assert!(answered, "{address} answers");
-}
-
-fn unix_connection(path: &str) -> UnixStream {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match UnixStream::connect(path) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-                return stream;
-            }
-            Err(error) => assert!(Instant::now() < deadline, "{path}: {error}"),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn wait_for_file(path: &str) -> String {

@@ -2,12 +2,12 @@
 
 pub use super::ports::free_port;
 use super::ports::listens;
-use super::{Link, PATIENCE};
+use super::{Link, PATIENCE, eventually_within};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The binary under test: the one cargo built, or `MEMHOLD_TEST_BINARY`.
 pub fn memhold() -> PathBuf {
@@ -138,19 +138,32 @@ impl Drop for Server {
 
 /// Waits until `child` itself listens at `address`, and gives its first client. `None` when it ends instead, or patience does.
 pub fn comes_up(child: &mut Child, address: SocketAddr, patience: Duration) -> Option<Link> {
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        if listens(child.id(), address.port())
-            && let Ok(link) = Link::open(address)
-        {
-            return Some(link);
+    let mut link = None;
+    eventually_within(patience, || {
+        if listens(child.id(), address.port()) {
+            link = Link::open(address).ok();
         }
-        if !matches!(child.try_wait(), Ok(None)) {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(10));
+        link.is_some() || !matches!(child.try_wait(), Ok(None))
+    });
+    link
+}
+
+/// A server in the background, by its pid file; ended when dropped.
+pub struct Daemon(pub PathBuf);
+
+impl Daemon {
+    /// Its process, once it has written the file.
+    pub fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok())
     }
-    None
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            signal(pid, "TERM");
+        }
+    }
 }
 
 /// Sends `name` (`TERM`, `USR1`, ...) to a process of ours.
@@ -161,12 +174,10 @@ pub fn signal(pid: u32, name: &str) {
 
 /// Waits at most `patience` for `child` to end.
 pub fn wait_end(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    None
+    let mut status = None;
+    eventually_within(patience, || {
+        status = child.try_wait().ok().flatten();
+        status.is_some()
+    });
+    status
 }
