@@ -3,10 +3,13 @@
 //! Everything is read from `/proc` and done through `taskset` and `prlimit` of util-linux, so that no bench needs a
 //! system call of its own.
 
+#[path = "../protocol-tests/support/ports.rs"]
+mod ports;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::client::{Client, Limit};
 use crate::load::script::Script;
+use ports::{free_port, listens};
 
 /// Anything that ends a bench.
 pub type Failure = Box<dyn std::error::Error>;
@@ -41,21 +45,7 @@ impl Server {
     ///
     /// When it cannot be started or does not listen within some seconds.
     pub fn start(command: &[&OsStr], options: &[&str]) -> Result<Server, Failure> {
-        let server = Server::launch(command, options)?;
-        // Another bench may have taken the port since it was found free; its server must not be measured.
-        if server.stat("pid")? != u64::from(server.pid()) {
-            return Err(format!("another server listens on {}", server.address).into());
-        }
-        Ok(server)
-    }
-
-    /// The same for a server that cannot be asked in the clear.
-    ///
-    /// # Errors
-    ///
-    /// As [`Server::start`].
-    pub fn launch(command: &[&OsStr], options: &[&str]) -> Result<Server, Failure> {
-        let port = free_port()?;
+        let port = free_port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let shown = command.join(OsStr::new(" "));
         let mut child = Command::new(command[0])
@@ -72,7 +62,8 @@ impl Server {
             if let Some(status) = child.try_wait()? {
                 return Err(format!("{} ended at once: {status}", shown.display()).into());
             }
-            if TcpStream::connect(address).is_ok() {
+            // Another bench may have taken the port since it was found free; its server must not be measured.
+            if listens(child.id(), port) && TcpStream::connect(address).is_ok() {
                 return Ok(Server { child, address });
             }
             if Instant::now() > deadline {
@@ -227,12 +218,6 @@ pub fn allow_files(count: usize) {
 fn run(program: &str, arguments: &[&str]) -> bool {
     let status = Command::new(program).args(arguments).stdout(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
-}
-
-/// A port below those the kernel gives to clients, since the benches open many connections of their own.
-fn free_port() -> Result<u16, Failure> {
-    let is_free = |&port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    Ok((21_220..21_250).find(is_free).ok_or("no port from 21220 to 21249 is free")?)
 }
 
 const START_TIME_MAX: Duration = Duration::from_secs(20);

@@ -66,7 +66,7 @@ fn measure(cores: &Cores, path: &Path, identity: &Identity, tls: bool) -> Result
     if tls {
         options.extend(["-Z", "-o", &option]);
     }
-    let server = Server::launch(&cores.command(path), &options)?;
+    let server = Server::start(&cores.command(path), &options)?;
     let client = Dialer { config: tls.then(|| identity.client(Resumption::disabled())) };
     let mut link = client.dial(&server, None)?;
     store(&mut link, "small", 100)?;

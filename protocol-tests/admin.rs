@@ -8,7 +8,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use support::server::{Server, memhold};
-use support::{Link, PATIENCE};
+use support::{Link, PATIENCE, eventually, unix_connection};
 
 /// A watcher that has been accepted.
 fn watch(server: &Server, streams: &str) -> Link {
@@ -25,12 +25,6 @@ fn lines(watcher: &mut Link, count: usize) -> Vec<String> {
     watcher.read_until(|said| said.iter().filter(|&&byte| byte == b'\n').count() >= count);
     let said = String::from_utf8(watcher.take()).expect("lines are ASCII");
     said.lines().map(|line| line.split_once(" type=").expect("every line has a type").1.to_owned()).collect()
-}
-
-fn stat(link: &mut Link, name: &str) -> String {
-    let said = String::from_utf8(link.ask(b"stats\r\n", b"END\r\n")).expect("stats are ASCII");
-    let start = format!("STAT {name} ");
-    said.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
 }
 
 /// The value of a field of a line.
@@ -58,10 +52,7 @@ fn a_watcher_is_told_without_asking_again() {
     let conns = String::from_utf8(link.ask(b"stats conns\r\n", b"END\r\n")).expect("stats are ASCII");
     assert!(conns.contains(":state conn_watch\r\n"), "{conns}");
     drop(watcher);
-    let deadline = Instant::now() + PATIENCE;
-    while stat(&mut link, "log_watchers") != "0" {
-        assert!(Instant::now() < deadline, "a watcher that has gone is noticed");
-    }
+    assert!(eventually(|| link.stat("", "log_watchers") == "0"), "a watcher that has gone is noticed");
 }
 
 #[test]
@@ -101,14 +92,7 @@ fn a_client_of_a_unix_socket_is_told_as_local() {
     let name = path.to_str().expect("the path is ASCII").to_owned();
     let mut server =
         std::process::Command::new(memhold()).args(["-u", "root", "-s", &name]).spawn().expect("the binary starts");
-    let deadline = Instant::now() + PATIENCE;
-    let mut watcher = loop {
-        match UnixStream::connect(&path) {
-            Ok(stream) => break stream,
-            Err(error) => assert!(Instant::now() < deadline, "no socket: {error}"),
-        }
-    };
-    watcher.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let mut watcher = unix_connection(&path);
     watcher.write_all(b"watch connevents\r\n").expect("it takes commands");
     let mut said = [0; 4];
     watcher.read_exact(&mut said).expect("it answers");
@@ -136,7 +120,7 @@ fn a_watcher_that_does_not_read_loses_lines_and_stops_nobody() {
     let before = server.resident();
     let deadline = Instant::now() + PATIENCE * 4;
     // Until what the kernel keeps for it is full too.
-    while stat(&mut link, "log_watcher_skipped").parse::<u64>().expect("a number") < 100_000 {
+    while link.stat("", "log_watcher_skipped").parse::<u64>().expect("a number") < 100_000 {
         for _ in 0..20 {
             assert_eq!(link.ask(burst.as_bytes(), b"END\r\n"), b"END\r\n");
         }
@@ -148,11 +132,8 @@ fn a_watcher_that_does_not_read_loses_lines_and_stops_nobody() {
         deaf.read_until(|said| said.windows(8).any(|window| window == b"skipped=")),
         "no word of what was left out"
     );
-    let (written, sent, skipped) = (
-        stat(&mut link, "log_worker_written"),
-        stat(&mut link, "log_watcher_sent"),
-        stat(&mut link, "log_watcher_skipped"),
-    );
+    let (written, sent, skipped) =
+        (link.stat("", "log_worker_written"), link.stat("", "log_watcher_sent"), link.stat("", "log_watcher_skipped"));
     let number = |text: &str| text.parse::<u64>().expect("a number");
     assert_eq!(number(&written), number(&sent) + number(&skipped), "one watcher: each line is sent or left out");
 }
@@ -208,10 +189,9 @@ fn a_dump_that_nobody_reads_ends_after_thirty_seconds() {
     let port = unread.stream().local_addr().expect("it is connected").port();
     unread.send(b"lru_crawler metadump all\r\n");
     let mut link = server.connect();
-    let deadline = Instant::now() + PATIENCE;
-    while !String::from_utf8_lossy(&link.ask(b"stats conns\r\n", b"END\r\n")).contains(":state conn_mwrite\r\n") {
-        assert!(Instant::now() < deadline, "the dump waits for its client");
-    }
+    let waits =
+        || String::from_utf8_lossy(&link.ask(b"stats conns\r\n", b"END\r\n")).contains(":state conn_mwrite\r\n");
+    assert!(eventually(waits), "the dump waits for its client");
     let closed =
         |said: &[u8]| String::from_utf8_lossy(said).contains(&format!("conn_close rip=127.0.0.1 rport={port} "));
     assert_eq!(link.ask(b"debugtime 20\r\n", b"\r\n"), b"OK\r\n");
@@ -225,10 +205,7 @@ fn a_dump_that_nobody_reads_ends_after_thirty_seconds() {
 
 /// The value of a line of `stats <sub>`.
 fn line(link: &mut Link, sub: &str, name: &str) -> u64 {
-    let said = link.ask(format!("stats {sub}\r\n").as_bytes(), b"END\r\n");
-    let said = String::from_utf8(said).expect("stats are ASCII");
-    let start = format!("STAT {name} ");
-    said.lines().find_map(|line| line.strip_prefix(&start)).and_then(|value| value.parse().ok()).unwrap_or(0)
+    link.stat(sub, name).parse().unwrap_or(0)
 }
 
 #[test]

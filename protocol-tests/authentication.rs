@@ -3,41 +3,16 @@
 
 mod support;
 
-use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
-use support::server::{self, free_port, signal, wait_end};
-use support::{Link, PATIENCE, escaped};
+use support::folder::Folder;
+use support::ports::listens;
+use support::server::{self, Daemon, comes_up, free_port, signal, wait_end};
+use support::{Link, PATIENCE, escaped, eventually};
 
-/// A folder for one test's files.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("memhold-authentication-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Folder(path)
-    }
-
-    /// Writes a file and gives its path.
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("a file can be written");
-        path.display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A server that wants passwords; nothing but the test's own `Child`, since the usual ones look whether `version` is answered.
+/// A server that wants passwords, and whose words are kept.
 struct Guarded {
     child: Child,
     address: SocketAddr,
@@ -46,7 +21,7 @@ struct Guarded {
 impl Guarded {
     fn start(flags: &[&str], environment: &[(&str, &str)]) -> Guarded {
         let port = free_port();
-        let child = Command::new(server::memhold())
+        let mut child = Command::new(server::memhold())
             .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string()])
             .args(flags)
             .envs(environment.iter().copied())
@@ -55,12 +30,10 @@ impl Guarded {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary can be run");
-        let guarded = Guarded { child, address: (Ipv4Addr::LOCALHOST, port).into() };
-        let deadline = Instant::now() + PATIENCE;
-        while Link::open(guarded.address).is_err() {
-            assert!(Instant::now() < deadline, "the server comes up");
-            std::thread::yield_now();
-        }
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let first = comes_up(&mut child, address, PATIENCE);
+        let guarded = Guarded { child, address };
+        assert!(first.is_some(), "the server comes up");
         guarded
     }
 
@@ -94,11 +67,7 @@ impl Guarded {
 
     /// Waits until `done` holds, which it must before patience ends.
     fn becomes(&self, what: &str, mut done: impl FnMut(&Guarded) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !done(self) {
-            assert!(Instant::now() < deadline, "{what}");
-            std::thread::yield_now();
-        }
+        assert!(eventually(|| done(self)), "{what}");
     }
 
     /// Everything it has said, once it has ended.
@@ -142,9 +111,9 @@ fn refused(flags: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn a_file_that_cannot_be_used_ends_the_start() {
-    let folder = Folder::new("files");
-    let good = folder.file("good", "ann:secret");
-    let bad = folder.file("bad", "ann:secret\nno colon\n");
+    let folder = Folder::new("authentication-files");
+    let good = folder.write("good", "ann:secret");
+    let bad = folder.write("bad", "ann:secret\nno colon\n");
     let missing = folder.0.join("missing").display().to_string();
     let no_file = "No such file or directory";
     for (flags, code, text) in [
@@ -185,48 +154,31 @@ fn a_file_that_cannot_be_used_ends_the_start() {
 
 #[test]
 fn y_reads_its_file_again_at_hup_and_keeps_the_old_entries_when_it_is_bad() {
-    let folder = Folder::new("hup");
-    let file = folder.file("users", "ann:secret\nbob:a:b");
+    let folder = Folder::new("authentication-hup");
+    let file = folder.write("users", "ann:secret\nbob:a:b");
     let server = Guarded::start(&["-Y", &file], &[]);
     assert!(server.admits_text("ann", "secret") && server.admits_text("bob", "a:b"));
     assert!(!server.admits_text("ann", "a:b") && !server.admits_text("eve", "apple"));
-    folder.file("users", "eve:apple\n");
+    folder.write("users", "eve:apple\n");
     signal(server.child.id(), "HUP");
     server.becomes("the new entry counts", |server| server.admits_text("eve", "apple"));
     assert!(!server.admits_text("ann", "secret"), "the old one is gone");
-    folder.file("users", "nobody\n");
+    folder.write("users", "nobody\n");
     signal(server.child.id(), "HUP");
-    folder.file("users", "eve:pear\n");
+    folder.write("users", "eve:pear\n");
     signal(server.child.id(), "HUP");
     server.becomes("a good file behind a bad one counts", |server| server.admits_text("eve", "pear"));
     let lines: String = (0..9).map(|number| format!("user{number}:x\n")).collect();
-    folder.file("users", &lines);
+    folder.write("users", &lines);
     signal(server.child.id(), "HUP");
     server.becomes("the eighth entry counts", |server| server.admits_text("user7", "x"));
     assert!(!server.admits_text("user8", "x"), "the ninth does not");
 }
 
-/// A server in the background, by its pid file; ended with the test.
-struct Daemon(PathBuf);
-
-impl Daemon {
-    fn pid(&self) -> Option<u32> {
-        fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(pid) = self.pid() {
-            signal(pid, "TERM");
-        }
-    }
-}
-
 #[test]
 fn a_daemon_finds_its_file_again_although_it_has_changed_its_folder() {
-    let folder = Folder::new("daemon");
-    folder.file("users", "ann:secret\n");
+    let folder = Folder::new("authentication-daemon");
+    folder.write("users", "ann:secret\n");
     let daemon = Daemon(folder.0.join("pid"));
     let port = free_port();
     let child = Command::new(server::memhold())
@@ -239,19 +191,20 @@ fn a_daemon_finds_its_file_again_although_it_has_changed_its_folder() {
         .spawn()
         .expect("the binary can be run");
     let server = Guarded { child, address: (Ipv4Addr::LOCALHOST, port).into() };
-    server.becomes("it serves", |server| Link::open(server.address).is_ok());
-    assert!(server.admits_text("ann", "secret"));
-    folder.file("users", "eve:apple\n");
     server.becomes("it has written its pid file", |_| daemon.pid().is_some());
-    signal(daemon.pid().expect("it was there"), "HUP");
+    let pid = daemon.pid().expect("it was there");
+    server.becomes("it serves", |server| listens(pid, port) && Link::open(server.address).is_ok());
+    assert!(server.admits_text("ann", "secret"));
+    folder.write("users", "eve:apple\n");
+    signal(pid, "HUP");
     server.becomes("the new entry counts", |server| server.admits_text("eve", "apple"));
     assert!(!server.admits_text("ann", "secret"), "the old one is gone");
 }
 
 #[test]
 fn sasl_reads_its_file_again_whenever_it_changes() {
-    let folder = Folder::new("pwdb");
-    let file = folder.file("pwdb", "ann:secret:further:fields\nann:second\nno colon\nbob:a:b\r\n");
+    let folder = Folder::new("authentication-pwdb");
+    let file = folder.write("pwdb", "ann:secret:further:fields\nann:second\nno colon\nbob:a:b\r\n");
     let server = Guarded::start(&["-S"], &[("MEMCACHED_SASL_PWDB", &file)]);
     for (user, password, right) in [
         ("ann", "secret", true),
@@ -265,16 +218,16 @@ fn sasl_reads_its_file_again_whenever_it_changes() {
     ] {
         assert_eq!(server.admits_sasl(user, password), right, "{user} {password}");
     }
-    folder.file("pwdb", "eve:apple\n");
+    folder.write("pwdb", "eve:apple\n");
     server.becomes("the new entry counts", |server| server.admits_sasl("eve", "apple"));
     assert!(!server.admits_sasl("ann", "secret"));
 }
 
 #[test]
 fn the_option_names_the_file_before_the_environment_does() {
-    let folder = Folder::new("option");
-    let file = folder.file("option", "ann:secret\n");
-    let other = folder.file("other", "bob:other\n");
+    let folder = Folder::new("authentication-option");
+    let file = folder.write("option", "ann:secret\n");
+    let other = folder.write("other", "bob:other\n");
     let option = format!("sasl_pwdb={file}");
     let server = Guarded::start(&["-S", "-B", "binary", "-o", &option], &[("MEMCACHED_SASL_PWDB", &other)]);
     assert!(server.admits_sasl("ann", "secret") && !server.admits_sasl("bob", "other"));
@@ -282,8 +235,8 @@ fn the_option_names_the_file_before_the_environment_does() {
 
 #[test]
 fn nobody_finds_a_password_in_the_log() {
-    let folder = Folder::new("log");
-    let file = folder.file("users", "ann:s3cr3t-word\n");
+    let folder = Folder::new("authentication-log");
+    let file = folder.write("users", "ann:s3cr3t-word\n");
     let environment = [("MEMCACHED_SASL_PWDB", file.as_str())];
     for (flags, text) in [(&["-vvv", "-Y", &file][..], true), (&["-vvv", "-S"], false)] {
         let server = Guarded::start(flags, &environment);
@@ -300,8 +253,8 @@ fn nobody_finds_a_password_in_the_log() {
 
 #[test]
 fn a_listener_that_would_negotiate_speaks_only_what_has_the_authentication() {
-    let folder = Folder::new("negotiating");
-    let file = folder.file("users", "ann:secret\n");
+    let folder = Folder::new("authentication-negotiating");
+    let file = folder.write("users", "ann:secret\n");
     let port = free_port();
     let element = format!("proto[negotiating]:127.0.0.1:{port}");
     let mut server = Guarded::start(&["-Y", &file, "-l", &element], &[]);

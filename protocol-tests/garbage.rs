@@ -28,8 +28,7 @@ struct Figures {
 
 impl Figures {
     fn of(server: &Server) -> Figures {
-        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).map_or(0, Iterator::count);
-        Figures { resident: server.resident(), descriptors }
+        Figures { resident: server.resident(), descriptors: server.descriptors() }
     }
 }
 

@@ -8,12 +8,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::folder::Folder;
+use support::ports::listens;
 use support::server::{self, Server, free_port, wait_end};
-use support::{Link, PATIENCE};
+use support::{Link, PATIENCE, eventually, unix_connection};
 
 // --- flags that are refused ------------------------------------------------------------------------------------------
 
@@ -149,31 +151,41 @@ fn a_port_in_use_is_refused_with_71() {
 }
 
 #[test]
+fn whoever_else_answers_on_a_port_is_not_taken_for_the_server() {
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let address = other.local_addr().expect("it is bound");
+    let mut started = Started::new(&["-l", "127.0.0.1", "-p", &address.port().to_string()], &[]);
+    assert!(Link::open(address).is_ok(), "it takes clients all the time");
+    assert!(server::comes_up(&mut started.child, address, PATIENCE).is_none());
+    assert!(started.errors().contains("Address already in use"));
+}
+
+#[test]
 fn several_addresses_may_be_listened_on() {
     let (first, second, third) = (free_port(), free_port(), free_port());
     let list = format!("127.0.0.1:{first},127.0.0.1:{second}");
     let other = format!("[::1]:{third}");
-    let _server = Started::new(&["-l", &list, "-l", &other], &[]);
-    answers((Ipv4Addr::LOCALHOST, first).into());
-    answers((Ipv4Addr::LOCALHOST, second).into());
-    answers((Ipv6Addr::LOCALHOST, third).into());
+    let server = Started::new(&["-l", &list, "-l", &other], &[]);
+    server.answers((Ipv4Addr::LOCALHOST, first).into());
+    server.answers((Ipv4Addr::LOCALHOST, second).into());
+    server.answers((Ipv6Addr::LOCALHOST, third).into());
 }
 
 #[test]
 fn a_bare_ipv6_address_takes_the_port_of_p() {
     let port = free_port();
-    let _server = Started::new(&["-l", "::1", "-p", &port.to_string()], &[]);
-    answers((Ipv6Addr::LOCALHOST, port).into());
+    let server = Started::new(&["-l", "::1", "-p", &port.to_string()], &[]);
+    server.answers((Ipv6Addr::LOCALHOST, port).into());
 }
 
 #[test]
 fn any_free_port_is_told_in_the_port_file() {
     let folder = Folder::new("ports");
     let file = folder.path("ports");
-    let _server = Started::new(&["-l", "127.0.0.1", "-p", "-1"], &[("MEMCACHED_PORT_FILENAME", &file)]);
+    let server = Started::new(&["-l", "127.0.0.1", "-p", "-1"], &[("MEMCACHED_PORT_FILENAME", &file)]);
     let text = wait_for_file(&file);
     let port = text.lines().find_map(|line| line.strip_prefix("TCP INET: ")).expect("the file names the port");
-    answers((Ipv4Addr::LOCALHOST, port.parse().expect("a port is a number")).into());
+    server.answers((Ipv4Addr::LOCALHOST, port.parse().expect("a port is a number")).into());
 }
 
 #[test]
@@ -225,7 +237,7 @@ fn a_socket_handed_over_by_a_service_manager_is_served_instead_of_one_of_its_own
         .spawn()
         .expect("a shell can be run");
     let mut server = Started { child };
-    answers(address);
+    server.answers(address);
     assert!(Link::open((Ipv4Addr::LOCALHOST, other).into()).is_err(), "-p is not bound beside it");
     let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     client.set_read_timeout(Some(PATIENCE)).expect("it may be limited");
@@ -302,7 +314,7 @@ fn hup_and_pipe_do_not_stop_it() {
     for name in ["HUP", "PIPE"] {
         server.signal(name);
         std::thread::sleep(Duration::from_millis(100));
-        answers(server.address);
+        answers(server.pid(), server.address);
     }
 }
 
@@ -319,7 +331,7 @@ fn a_daemon_detaches_writes_its_pid_file_and_removes_it() {
     let pid: u32 = text.trim_end().parse().expect("the pid file holds a number");
     assert!(text.ends_with('\n'));
     let _guard = KillByPid(pid);
-    answers((Ipv4Addr::LOCALHOST, port).into());
+    answers(pid, (Ipv4Addr::LOCALHOST, port).into());
     assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).expect("the process is there"), PathBuf::from("/"));
     server::signal(pid, "TERM");
     assert!(eventually(|| !Path::new(&file).exists()), "the pid file goes with the daemon");
@@ -344,7 +356,7 @@ fn u_becomes_that_user() {
     }
     let port = free_port();
     let server = Started::new(&["-u", "nobody", "-l", "127.0.0.1", "-p", &port.to_string()], &[]);
-    answers((Ipv4Addr::LOCALHOST, port).into());
+    server.answers((Ipv4Addr::LOCALHOST, port).into());
     let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("the process is there");
     let ids = status.lines().find(|line| line.starts_with("Uid:")).expect("it has a user").to_owned();
     let nobody = fs::read_to_string("/etc/passwd").expect("there are users");
@@ -483,10 +495,10 @@ fn idle_timeout_closes_those_without_progress_only() {
     assert!(
         eventually(|| {
             std::thread::sleep(Duration::from_millis(200));
-            stat(&mut busy, "idle_kicks") == "5"
+            busy.stat("", "idle_kicks") == "5"
         }),
         "{} of 5 are closed",
-        stat(&mut busy, "idle_kicks")
+        busy.stat("", "idle_kicks")
     );
     for (name, link) in
         [("idle", &mut idle), ("line", &mut in_line), ("value", &mut in_value), ("large", &mut in_large_value)]
@@ -495,7 +507,7 @@ fn idle_timeout_closes_those_without_progress_only() {
     }
     assert!(not_reading.reaches_end());
     assert!(not_reading.received.len() < 20 * 1_000_000, "what it did not read in time is gone");
-    assert_eq!(stat(&mut busy, "curr_connections"), "1");
+    assert_eq!(busy.stat("", "curr_connections"), "1");
 }
 
 #[test]
@@ -509,13 +521,6 @@ fn idle_timeout_does_not_count_for_unix_sockets() {
     let mut said = [0; 4];
     stream.read_exact(&mut said).expect("it is answered");
     assert_eq!(&said, b"MN\r\n");
-}
-
-/// One line of `stats`.
-fn stat(link: &mut Link, name: &str) -> String {
-    let stats = String::from_utf8(link.ask(b"stats\r\n", b"END\r\n")).expect("stats are text");
-    let start = format!("STAT {name} ");
-    stats.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
 }
 
 // --- helpers -------------------------------------------------------------------------------------------------------------
@@ -561,8 +566,12 @@ impl Started {
         let mut all = vec!["-l", "127.0.0.1", "-p", &port_text];
         all.extend_from_slice(flags);
         let started = Started::new(&all, &[]);
-        answers((Ipv4Addr::LOCALHOST, port).into());
+        started.answers((Ipv4Addr::LOCALHOST, port).into());
         started
+    }
+
+    fn answers(&self, address: SocketAddr) {
+        answers(self.child.id(), address);
     }
 
     fn wait_unix(self, path: &str) -> Started {
@@ -597,56 +606,13 @@ impl Drop for KillByPid {
     }
 }
 
-/// A folder for one test, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("memhold-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Folder(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Whether `what` becomes true before patience ends.
-fn eventually(mut what: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if what() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
-}
-
-fn answers(address: SocketAddr) {
-    let answered = eventually(|| Link::open(address).is_ok_and(|mut link| link.ask(b"mn\r\n", b"\r\n") == b"MN\r\n"));
+/// Waits until `pid` listens at `address` and answers there.
+fn answers(pid: u32, address: SocketAddr) {
+    let answered = eventually(|| {
+        let link = listens(pid, address.port()).then(|| Link::open(address));
+        link.is_some_and(|link| link.is_ok_and(|mut link| link.ask(b"mn\r\n", b"\r\n") == b"MN\r\n"))
+    });
     assert!(answered, "{address} answers");
-}
-
-fn unix_connection(path: &str) -> UnixStream {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match UnixStream::connect(path) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-                return stream;
-            }
-            Err(error) => assert!(Instant::now() < deadline, "{path}: {error}"),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn wait_for_file(path: &str) -> String {

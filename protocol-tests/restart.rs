@@ -6,41 +6,9 @@ mod support;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use support::folder::Folder;
 use support::server::{self, Server};
-
-/// A folder in memory for one test, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let memory = Path::new("/dev/shm");
-        let directory = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let path = directory.join(format!("memhold-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Folder(path)
-    }
-
-    fn file(&self) -> String {
-        self.0.join("memory").display().to_string()
-    }
-
-    /// Names of what is in it.
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("the folder is there");
-        let mut names: Vec<_> =
-            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn start(file: &str, flags: &[&str]) -> Server {
     Server::start(&server::memhold(), &[&["-e", file], flags].concat())
@@ -69,10 +37,10 @@ fn end(mut server: Server, signal: &str) {
 
 #[test]
 fn every_end_keeps_value_flags_cas_time_and_marks() {
-    let folder = Folder::new("ends");
+    let folder = Folder::in_memory("ends");
     let mut cas = String::new();
     for signal in ["KILL", "TERM", "INT", "USR1", "ABRT"] {
-        let server = start(&folder.file(), &[]);
+        let server = start(&folder.path("memory"), &[]);
         if cas.is_empty() {
             assert_eq!(ask(&server, "set k 7 5000 5\r\nvalue\r\n", "STORED\r\n"), "STORED\r\n");
             assert_eq!(ask(&server, "set gone 0 0 1\r\nx\r\ndelete gone\r\n", "DELETED\r\n"), "STORED\r\nDELETED\r\n");
@@ -91,9 +59,9 @@ fn every_end_keeps_value_flags_cas_time_and_marks() {
 
 #[test]
 fn two_starts_within_a_second_keep_everything() {
-    let folder = Folder::new("quick");
+    let folder = Folder::in_memory("quick");
     for turn in 0..6 {
-        let server = start(&folder.file(), &[]);
+        let server = start(&folder.path("memory"), &[]);
         let before: String = (0..turn).map(|number| format!("mg {number} v\r\n")).collect();
         let expected: String = (0..turn).map(|_| "VA 1\r\nx\r\n").collect();
         assert_eq!(ask(&server, &format!("{before}mn\r\n"), "MN\r\n"), format!("{expected}MN\r\n"));
@@ -104,9 +72,9 @@ fn two_starts_within_a_second_keep_everything() {
 
 #[test]
 fn two_servers_never_have_one_file() {
-    let folder = Folder::new("twice");
-    let first = start(&folder.file(), &[]);
-    let (code, said) = refused(&folder.file(), &[]);
+    let folder = Folder::in_memory("twice");
+    let first = start(&folder.path("memory"), &[]);
+    let (code, said) = refused(&folder.path("memory"), &[]);
     assert_eq!(code, Some(1));
     assert!(said.contains("another server uses it"), "{said}");
     assert_eq!(ask(&first, "mn\r\n", "\r\n"), "MN\r\n");
@@ -114,7 +82,7 @@ fn two_servers_never_have_one_file() {
 
 #[test]
 fn other_options_keep_the_items_and_a_file_of_their_own_layout() {
-    let folder = Folder::new("options");
+    let folder = Folder::in_memory("options");
     let flags: [&[&str]; 8] = [
         &["-m", "64"],
         &["-m", "80", "-t", "1", "-C"],
@@ -126,7 +94,7 @@ fn other_options_keep_the_items_and_a_file_of_their_own_layout() {
         &["-m", "64"],
     ];
     for (turn, flags) in flags.iter().enumerate() {
-        let server = start(&folder.file(), flags);
+        let server = start(&folder.path("memory"), flags);
         for number in 0..turn {
             assert_eq!(
                 ask(&server, &format!("get {number}\r\n"), "END\r\n"),
@@ -141,23 +109,23 @@ fn other_options_keep_the_items_and_a_file_of_their_own_layout() {
 
 #[test]
 fn what_a_move_left_that_died_is_removed_and_anything_else_is_not() {
-    let folder = Folder::new("moving");
-    end(start(&folder.file(), &[]), "TERM");
+    let folder = Folder::in_memory("moving");
+    end(start(&folder.path("memory"), &[]), "TERM");
     let moving = folder.0.join("memory.moving");
-    fs::copy(folder.file(), &moving).expect("a copy");
-    end(start(&folder.file(), &[]), "TERM");
+    fs::copy(folder.path("memory"), &moving).expect("a copy");
+    end(start(&folder.path("memory"), &[]), "TERM");
     assert_eq!(folder.names(), ["memory"]);
     fs::write(&moving, "somebody's").expect("a file");
-    let (code, said) = refused(&folder.file(), &[]);
+    let (code, said) = refused(&folder.path("memory"), &[]);
     assert!(code == Some(1) && said.contains("in the way"), "{said}");
     assert_eq!(fs::read(&moving).ok().as_deref(), Some(&b"somebody's"[..]));
 }
 
 #[test]
 fn an_unfit_file_is_refused_with_its_reason_and_stays_as_it_was() {
-    let folder = Folder::new("unfit");
-    end(start(&folder.file(), &[]), "TERM");
-    let whole = fs::metadata(folder.file()).expect("it is there").len();
+    let folder = Folder::in_memory("unfit");
+    end(start(&folder.path("memory"), &[]), "TERM");
+    let whole = fs::metadata(folder.path("memory")).expect("it is there").len();
     type Damage = fn(&File);
     let damages: [(&str, Damage); 5] = [
         ("it is not an arena of memhold", |file| file.write_all_at(b"garbage!", 0).unwrap_or_default()),
@@ -169,37 +137,37 @@ fn an_unfit_file_is_refused_with_its_reason_and_stays_as_it_was() {
         ("it is truncated", |file| file.set_len(1_000_000).unwrap_or_default()),
     ];
     for (reason, damage) in damages {
-        let _ = fs::remove_file(folder.file());
-        end(start(&folder.file(), &[]), "TERM");
-        damage(&OpenOptions::new().write(true).open(folder.file()).expect("it is there"));
-        let before = fs::metadata(folder.file()).map(|facts| (facts.len(), facts.ino(), facts.mtime())).ok();
-        let (code, said) = refused(&folder.file(), &[]);
+        let _ = fs::remove_file(folder.path("memory"));
+        end(start(&folder.path("memory"), &[]), "TERM");
+        damage(&OpenOptions::new().write(true).open(folder.path("memory")).expect("it is there"));
+        let before = fs::metadata(folder.path("memory")).map(|facts| (facts.len(), facts.ino(), facts.mtime())).ok();
+        let (code, said) = refused(&folder.path("memory"), &[]);
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains(reason) && said.contains(&folder.file()), "{said}");
-        let after = fs::metadata(folder.file()).map(|facts| (facts.len(), facts.ino(), facts.mtime())).ok();
+        assert!(said.contains(reason) && said.contains(&folder.path("memory")), "{said}");
+        let after = fs::metadata(folder.path("memory")).map(|facts| (facts.len(), facts.ino(), facts.mtime())).ok();
         assert_eq!(before, after, "{reason}");
     }
-    let server = start(&folder.file(), &["-o", "memory_file_unfit=set_aside"]);
+    let server = start(&folder.path("memory"), &["-o", "memory_file_unfit=set_aside"]);
     assert_eq!(ask(&server, "get a\r\n", "\r\n"), "END\r\n");
     let names = folder.names();
     assert!(names.len() == 2 && names[1].starts_with("memory.unfit-"), "{names:?}");
     assert_eq!(fs::metadata(folder.0.join(&names[1])).map(|facts| facts.len()).ok(), Some(1_000_000));
-    assert_eq!(fs::metadata(folder.file()).map(|facts| facts.len()).ok(), Some(whole));
+    assert_eq!(fs::metadata(folder.path("memory")).map(|facts| facts.len()).ok(), Some(whole));
 }
 
 #[test]
 fn a_lack_of_room_is_told_at_the_start() {
-    let folder = Folder::new("room");
-    let (code, said) = refused(&folder.file(), &["-m", "8000000"]);
+    let folder = Folder::in_memory("room");
+    let (code, said) = refused(&folder.path("memory"), &["-m", "8000000"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("megabytes are needed"), "{said}");
 }
 
 #[test]
 fn a_file_has_all_its_blocks_before_the_first_item() {
-    let folder = Folder::new("blocks");
-    let server = start(&folder.file(), &["-m", "32"]);
-    let facts = fs::metadata(folder.file()).expect("it is there");
+    let folder = Folder::in_memory("blocks");
+    let server = start(&folder.path("memory"), &["-m", "32"]);
+    let facts = fs::metadata(folder.path("memory")).expect("it is there");
     assert!(facts.blocks() * 512 >= 32 << 20, "{} blocks", facts.blocks());
     assert_eq!(facts.mode() & 0o777, 0o600);
     assert!(ask(&server, "cache_memlimit 16\r\n", "\r\n").starts_with("MEMLIMIT_ADJUST_FAILED"));
@@ -207,7 +175,7 @@ fn a_file_has_all_its_blocks_before_the_first_item() {
 
 #[test]
 fn a_service_keeps_its_items_in_its_runtime_directory() {
-    let folder = Folder::new("service");
+    let folder = Folder::in_memory("service");
     let wrapper = folder.0.join("server");
     let binary = server::memhold();
     let directory = folder.0.join("run");

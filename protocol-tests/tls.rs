@@ -10,9 +10,9 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::random::Random;
-use support::server::{Server, memhold};
+use support::server::{Daemon, Server, memhold};
 use support::tls::{Authority, Files, TlsClient, TlsLink, ask, reads};
-use support::{Link, PATIENCE};
+use support::{Link, PATIENCE, eventually, unix_connection};
 
 /// One number of `stats`.
 fn stat(link: &mut TlsLink, name: &str) -> u64 {
@@ -150,10 +150,8 @@ fn a_client_that_trusts_another_authority_goes_away() {
     assert!(suspicious.connect(server.address).is_err());
     let mut link = files.client().connect(server.address).unwrap();
     // Its alert may be read a little later.
-    let deadline = Instant::now() + PATIENCE;
-    while stat(&mut link, "ssl_handshake_errors") != 1 {
-        assert!(Instant::now() < deadline, "{}", stat(&mut link, "ssl_handshake_errors"));
-    }
+    let counted = eventually(|| stat(&mut link, "ssl_handshake_errors") == 1);
+    assert!(counted, "{}", stat(&mut link, "ssl_handshake_errors"));
 }
 
 #[test]
@@ -241,10 +239,7 @@ fn fresh_certificates_are_for_new_clients_and_old_ones_stay() {
     files.servers = Authority::new();
     files.renew();
     server.signal("HUP");
-    let deadline = Instant::now() + PATIENCE;
-    while !files.client().is_served(server.address) {
-        assert!(Instant::now() < deadline, "SIGHUP reads the certificates again");
-    }
+    assert!(eventually(|| files.client().is_served(server.address)), "SIGHUP reads the certificates again");
     assert_eq!(stat(&mut link, "time_since_server_cert_refresh") / 60, 0);
 }
 
@@ -262,27 +257,12 @@ fn a_daemon_finds_its_files_again_and_names_them_as_they_were_given() {
     assert!(status.success());
     let _daemon = Daemon(files.path("pid"));
     let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
-    let deadline = Instant::now() + PATIENCE;
-    while !files.client().is_served(address) {
-        assert!(Instant::now() < deadline, "it serves");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    assert!(eventually(|| files.client().is_served(address)), "it serves");
     let mut link = files.client().connect(address).unwrap();
     assert_eq!(ask(&mut link, b"refresh_certs\r\n", b"\r\n"), b"OK\r\n");
     std::fs::remove_file(files.path("chain.pem")).unwrap();
     let expected = b"Error loading the certificate chain: chain.pem : No such file or directory\r\n";
     assert_eq!(ask(&mut link, b"refresh_certs\r\n", b"\r\n"), expected);
-}
-
-/// A server in the background, by its pid file; ended with the test.
-struct Daemon(std::path::PathBuf);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(pid) = std::fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok()) {
-            support::server::signal(pid, "TERM");
-        }
-    }
 }
 
 #[test]
@@ -454,14 +434,7 @@ fn unix_sockets_stay_in_the_clear() {
         .stderr(Stdio::null())
         .spawn()
         .expect("the binary runs");
-    let deadline = Instant::now() + PATIENCE;
-    let mut stream = loop {
-        match std::os::unix::net::UnixStream::connect(&path) {
-            Ok(stream) => break stream,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let mut stream = unix_connection(&path);
     stream.write_all(b"version\r\nrefresh_certs\r\n").unwrap();
     assert!(reads(&mut stream, b"VERSION 1.6.45\r\nOK\r\n"));
     child.kill().unwrap();
@@ -512,11 +485,8 @@ fn a_thousand_half_handshakes_cost_little_and_end_by_themselves() {
 
 /// Waits until the server has as few descriptors open as before: clients that have gone are noticed a little later.
 fn comes_back_to(server: &Server, open: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while server.descriptors() > open {
-        assert!(Instant::now() < deadline, "{} descriptors, {open} before", server.descriptors());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let gone = eventually(|| server.descriptors() <= open);
+    assert!(gone, "{} descriptors, {open} before", server.descriptors());
 }
 
 #[test]

@@ -8,38 +8,12 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use support::folder::Folder;
 use support::random::Random;
 use support::server::{self, Server, memhold};
-use support::{Link, escaped};
-
-/// A folder for one test, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("memhold-tools-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Folder(path)
-    }
-
-    fn file(&self) -> String {
-        self.0.join("dump").display().to_string()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("the folder is there").flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use support::{Link, escaped, unix_connection};
 
 /// Exit code, standard output, standard error.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -221,19 +195,19 @@ fn unix_time() -> u64 {
 
 /// Dumps `source`, loads `target`, and compares all.
 fn there_and_back(name: &str, source: &Server, target: &Server, with_cas: bool) {
-    let folder = Folder::new(name);
+    let folder = Folder::new(&format!("tools-{name}"));
     let keys = fill(source, 0x6d65_6d68 + name.len() as u64, 3000);
     let before = look(source, &keys, with_cas);
     assert!(before.len() > 2900, "the source has room for them: {}", before.len());
-    let said = done(&["dump", "--server", &address(source), &folder.file()]);
+    let said = done(&["dump", "--server", &address(source), &folder.path("dump")]);
     assert!(said.starts_with(&format!("dumped {} items of ", before.len())), "{said}");
     assert_eq!(folder.names(), ["dump"]);
-    let mode = fs::metadata(folder.file()).expect("it is there").permissions().mode();
+    let mode = fs::metadata(folder.path("dump")).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "only its owner may read everybody's sessions");
-    let said = done(&["load", &folder.file(), "--check"]);
+    let said = done(&["load", &folder.path("dump"), "--check"]);
     assert!(said.contains(&format!("is whole: {} items", before.len())), "{said}");
 
-    let said = done(&["load", &folder.file(), "--server", &address(target)]);
+    let said = done(&["load", &folder.path("dump"), "--server", &address(target)]);
     assert!(said.starts_with(&format!("loaded {} items from ", before.len())), "{said}");
     let after = look(target, &keys, with_cas);
     assert_eq!(after.len(), before.len());
@@ -275,7 +249,7 @@ fn every_item_goes_over_to_memcached() {
 #[test]
 fn a_list_longer_than_the_kernel_holds_is_no_trap() {
     let Some(peer) = server::memcached() else { return };
-    let folder = Folder::new("long");
+    let folder = Folder::new("tools-long");
     for binary in [peer, memhold()] {
         let source = Server::start(&binary, &["-m", "128"]);
         let mut link = source.connect();
@@ -285,7 +259,7 @@ fn a_list_longer_than_the_kernel_holds_is_no_trap() {
             link.send(sets.collect::<String>().as_bytes());
         }
         assert_eq!(link.ask(b"mn\r\n", b"\r\n"), b"MN\r\n");
-        let said = done(&["dump", "--force", "--server", &address(&source), &folder.file()]);
+        let said = done(&["dump", "--force", "--server", &address(&source), &folder.path("dump")]);
         assert!(said.starts_with("dumped 60000 items of "), "{said}");
         assert_eq!(folder.names(), ["dump"]);
     }
@@ -308,7 +282,7 @@ fn marks_come_over_and_nobody_loses_a_right_to_them() {
 }
 
 fn marks(source: &Server, target: &Server, with_cas: bool) {
-    let folder = Folder::new(&format!("marks-{}", source.address.port()));
+    let folder = Folder::new(&format!("tools-marks-{}", source.address.port()));
     for key in ["stale", "taken"] {
         assert_eq!(ask(source, &format!("ms {key} 1 T5000\r\nx\r\n")), "HD");
         assert_eq!(ask(source, &format!("md {key} I\r\n")), "HD");
@@ -317,8 +291,8 @@ fn marks(source: &Server, target: &Server, with_cas: bool) {
     assert_eq!(ask(source, "mg awaited N5000\r\n"), "HD W");
     assert_eq!(ask(source, "ms plain 1\r\nx\r\n"), "HD");
     let cas = ask(source, "gets stale\r\n");
-    done(&["dump", "--server", &address(source), &folder.file()]);
-    done(&["load", "--server", &address(target), &folder.file()]);
+    done(&["dump", "--server", &address(source), &folder.path("dump")]);
+    done(&["load", "--server", &address(target), &folder.path("dump")]);
     for server in [source, target] {
         if with_cas {
             assert_eq!(ask(server, "gets stale\r\n"), cas);
@@ -332,14 +306,14 @@ fn marks(source: &Server, target: &Server, with_cas: bool) {
 
 #[test]
 fn what_expired_meanwhile_is_left_out() {
-    let folder = Folder::new("expired");
+    let folder = Folder::new("tools-expired");
     let (source, target) = (start(&[]), start(&["--debug-commands"]));
     for (key, ttl) in [("soon", 1000), ("later", 100_000), ("never", 0)] {
         assert_eq!(ask(&source, &format!("set {key} 0 {ttl} 1\r\nx\r\n")), "STORED");
     }
-    done(&["dump", "--server", &address(&source), &folder.file()]);
+    done(&["dump", "--server", &address(&source), &folder.path("dump")]);
     assert_eq!(ask(&target, "debugtime 5000\r\n"), "OK");
-    let said = done(&["load", "--server", &address(&target), &folder.file()]);
+    let said = done(&["load", "--server", &address(&target), &folder.path("dump")]);
     assert!(said.starts_with("loaded 2 items from ") && said.ends_with("; 1 had expired\n"), "{said}");
     assert_eq!(ask(&target, "mg soon\r\n"), "EN");
     assert_eq!(ask(&target, "mg never t\r\n"), "HD t-1");
@@ -349,27 +323,22 @@ fn what_expired_meanwhile_is_left_out() {
 
 #[test]
 fn a_unix_socket_is_a_server_too_and_kept_items_stay() {
-    let folder = Folder::new("unix");
+    let folder = Folder::new("tools-unix");
     let path = folder.0.join("socket").display().to_string();
     let mut child = Command::new(memhold()).args(["-u", "root", "-s", &path]).spawn().expect("the binary can be run");
-    let mut tries = 0;
-    while std::os::unix::net::UnixStream::connect(&path).is_err() {
-        tries += 1;
-        assert!(tries < 500, "it listens");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    drop(unix_connection(&path));
     let source = start(&[]);
     assert_eq!(ask(&source, "set k 1 0 3\r\nold\r\n"), "STORED");
-    done(&["dump", "--server", &address(&source), &folder.file()]);
-    assert!(done(&["load", "--server", &path, &folder.file()]).starts_with("loaded 1 items"));
+    done(&["dump", "--server", &address(&source), &folder.path("dump")]);
+    assert!(done(&["load", "--server", &path, &folder.path("dump")]).starts_with("loaded 1 items"));
     let _ = child.kill();
     let _ = child.wait();
 
     assert_eq!(ask(&source, "set k 2 0 3\r\nnew\r\n"), "STORED");
-    let said = done(&["load", "--keep", "--server", &address(&source), &folder.file()]);
+    let said = done(&["load", "--keep", "--server", &address(&source), &folder.path("dump")]);
     assert!(said.starts_with("loaded 0 items") && said.ends_with("; 1 were there already\n"), "{said}");
     assert_eq!(ask(&source, "mg k f\r\n"), "HD f2");
-    done(&["load", "--server", &address(&source), &folder.file()]);
+    done(&["load", "--server", &address(&source), &folder.path("dump")]);
     assert_eq!(ask(&source, "mg k f\r\n"), "HD f1");
 }
 
@@ -380,12 +349,12 @@ fn what_cannot_be_meant_is_told_in_a_line() {
     let nobody = format!("127.0.0.1:{}", server::free_port());
     assert!(refused(&["dump"]).contains("FILE"));
     assert!(refused(&["dump", "--nonsense", "f"]).contains("--nonsense"));
-    let folder = Folder::new("wrong");
-    let said = refused(&["dump", "--server", &nobody, &folder.file()]);
+    let folder = Folder::new("tools-wrong");
+    let said = refused(&["dump", "--server", &nobody, &folder.path("dump")]);
     assert!(said.ends_with(&format!("dump: {nobody}: Connection refused\n")), "{said}");
-    assert!(refused(&["dump", "--server", "127.0.0.1:x", &folder.file()]).contains("HOST:PORT"));
-    assert!(refused(&["dump", "--server", "/nowhere/at/all", &folder.file()]).contains("No such file"));
-    assert!(refused(&["load", &folder.file()]).contains("No such file"));
+    assert!(refused(&["dump", "--server", "127.0.0.1:x", &folder.path("dump")]).contains("HOST:PORT"));
+    assert!(refused(&["dump", "--server", "/nowhere/at/all", &folder.path("dump")]).contains("No such file"));
+    assert!(refused(&["load", &folder.path("dump")]).contains("No such file"));
     assert!(refused(&["load", "/dev/null"]).contains("not a file"));
     assert_eq!(folder.names(), Vec::<String>::new());
     let (code, help, _) = run(&["dump", "--help"]);
@@ -394,31 +363,31 @@ fn what_cannot_be_meant_is_told_in_a_line() {
 
 #[test]
 fn a_file_is_replaced_only_by_force() {
-    let folder = Folder::new("force");
+    let folder = Folder::new("tools-force");
     let server = start(&[]);
-    fs::write(folder.file(), "mine").expect("it can be written");
-    let said = refused(&["dump", "--server", &address(&server), &folder.file()]);
+    fs::write(folder.path("dump"), "mine").expect("it can be written");
+    let said = refused(&["dump", "--server", &address(&server), &folder.path("dump")]);
     assert!(said.contains("--force"), "{said}");
-    assert_eq!(fs::read(folder.file()).expect("it is there"), b"mine");
-    done(&["dump", "--force", "--server", &address(&server), &folder.file()]);
-    assert!(done(&["load", "--check", &folder.file()]).contains("is whole: 0 items"));
+    assert_eq!(fs::read(folder.path("dump")).expect("it is there"), b"mine");
+    done(&["dump", "--force", "--server", &address(&server), &folder.path("dump")]);
+    assert!(done(&["load", "--check", &folder.path("dump")]).contains("is whole: 0 items"));
 }
 
 #[test]
 fn nothing_of_a_damaged_file_is_stored() {
-    let folder = Folder::new("damaged");
+    let folder = Folder::new("tools-damaged");
     let (source, target) = (start(&[]), start(&[]));
     fill(&source, 7, 300);
-    done(&["dump", "--server", &address(&source), &folder.file()]);
-    let whole = fs::read(folder.file()).expect("it is there");
+    done(&["dump", "--server", &address(&source), &folder.path("dump")]);
+    let whole = fs::read(folder.path("dump")).expect("it is there");
     let mut flipped = whole.clone();
     let last = flipped.len() - 100;
     flipped[last] ^= 0x10;
     let cases =
         [(flipped, "damaged"), (whole[..last].to_vec(), "incomplete"), ([&whole[..], b"x"].concat(), "damaged")];
     for (bytes, expected) in cases {
-        fs::write(folder.file(), bytes).expect("it can be written");
-        let said = refused(&["load", "--server", &address(&target), &folder.file()]);
+        fs::write(folder.path("dump"), bytes).expect("it can be written");
+        let said = refused(&["load", "--server", &address(&target), &folder.path("dump")]);
         assert!(said.contains(expected), "{said}");
     }
     let stats = target.connect().ask(b"stats\r\n", b"END\r\n");
@@ -427,9 +396,9 @@ fn nothing_of_a_damaged_file_is_stored() {
 
 #[test]
 fn a_server_that_refuses_is_quoted() {
-    let folder = Folder::new("refuses");
+    let folder = Folder::new("tools-refuses");
     let closed = start(&["-X"]);
-    let said = refused(&["dump", "--server", &address(&closed), &folder.file()]);
+    let said = refused(&["dump", "--server", &address(&closed), &folder.path("dump")]);
     assert!(said.contains("the server answered: ERROR metadump not allowed"), "{said}");
     assert_eq!(folder.names(), Vec::<String>::new());
 
@@ -437,9 +406,9 @@ fn a_server_that_refuses_is_quoted() {
     let value = "v".repeat(2_000_000);
     assert_eq!(ask(&source, &format!("set big 0 0 2000000\r\n{value}\r\n")), "STORED");
     assert_eq!(ask(&source, "set small 0 0 1\r\nx\r\n"), "STORED");
-    done(&["dump", "--server", &address(&source), &folder.file()]);
+    done(&["dump", "--server", &address(&source), &folder.path("dump")]);
     let narrow = Server::start(&memhold(), &[]);
-    let said = refused(&["load", "--server", &address(&narrow), &folder.file()]);
+    let said = refused(&["load", "--server", &address(&narrow), &folder.path("dump")]);
     assert!(said.contains("1 of 2 items were not stored") && said.contains("object too large for cache"), "{said}");
     assert_eq!(ask(&narrow, "mg small s\r\n"), "HD s1");
 }
@@ -470,10 +439,10 @@ const STATS: (&str, &str) = ("stats", "STAT curr_items 2\r\nSTAT time 1800000000
 
 #[test]
 fn a_dump_that_is_cut_off_leaves_no_file() {
-    let folder = Folder::new("cut");
+    let folder = Folder::new("tools-cut");
     let (address, server) =
         scripted_server(&[(0, &[STATS]), (1, &[("lru_crawler metadump hash", "OK\r\nkey=a exp=-1 la=1 cas=1 \n")])]);
-    let said = refused(&["dump", "--server", &address, &folder.file()]);
+    let said = refused(&["dump", "--server", &address, &folder.path("dump")]);
     assert!(said.contains("the server closed the connection"), "{said}");
     server.join().expect("it saw what it expected");
     assert_eq!(folder.names(), Vec::<String>::new());
@@ -481,7 +450,7 @@ fn a_dump_that_is_cut_off_leaves_no_file() {
 
 #[test]
 fn a_busy_crawler_and_a_growing_table_are_waited_for_and_gone_around() {
-    let folder = Folder::new("busy");
+    let folder = Folder::new("tools-busy");
     let (address, server) = scripted_server(&[
         (0, &[STATS]),
         (1, &[("lru_crawler metadump hash", "BUSY currently processing crawler request\r\n")]),
@@ -490,7 +459,7 @@ fn a_busy_crawler_and_a_growing_table_are_waited_for_and_gone_around() {
         (0, &[("md memhold-probe C18446744073709551615 E1", "NF\r\n")]),
         (0, &[("mg a v f t c k u", "VA 1 f7 t-1 c5 ka\r\nx\r\n"), ("mg b v f t c k u", "EN\r\n")]),
     ]);
-    let said = done(&["dump", "--server", &address, &folder.file()]);
+    let said = done(&["dump", "--server", &address, &folder.path("dump")]);
     assert!(said.starts_with("dumped 1 items of 2 bytes"), "{said}");
     server.join().expect("it saw what it expected");
 }

@@ -5,12 +5,14 @@ mod support;
 
 use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::PATIENCE;
+use support::folder::Folder;
 use support::random::Random;
-use support::server::{Server, free_port, memhold};
+use support::server::{Server, comes_up, free_port, memhold};
 use support::tls::Files;
+use support::{PATIENCE, eventually};
 
 /// A server with UDP, and a socket that talks to it.
 struct Udp {
@@ -245,34 +247,26 @@ fn beyond_loopback_the_bound_must_be_given_or_waived() {
         );
         assert_eq!((output.status.code(), said), (Some(71), expected), "{list}");
     }
-    let folder = std::env::temp_dir().join(format!("memhold-udp-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::new("udp");
     for (number, (list, option)) in
         [("0.0.0.0", "udp_answer_max=1400"), ("0.0.0.0", "udp_answer_max=none"), ("127.0.0.1", "no_hashexpand")]
             .into_iter()
             .enumerate()
     {
         // The file of ports tells that it serves, and where.
-        let file = folder.join(number.to_string());
+        let file = folder.path(&number.to_string());
         let mut child = Command::new(memhold())
             .args(["-u", "root", "-p", "0", "-U", "-1", "-l", list, "-o", option])
             .env("MEMCACHED_PORT_FILENAME", &file)
             .spawn()
             .expect("the binary runs");
-        let deadline = Instant::now() + PATIENCE;
-        let ports = loop {
-            match std::fs::read_to_string(&file) {
-                Ok(text) => break text,
-                Err(_) => assert!(Instant::now() < deadline, "{list} {option} starts"),
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
+        assert!(eventually(|| Path::new(&file).exists()), "{list} {option} starts");
+        let ports = std::fs::read_to_string(&file).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         let port = ports.strip_prefix("UDP INET: ").and_then(|rest| rest.trim_end().parse::<u16>().ok());
         assert!(port.is_some_and(|port| port > 0), "{ports:?}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -283,14 +277,8 @@ fn udp_alone_names_the_port_of_tcp_too() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary runs");
-    let deadline = Instant::now() + PATIENCE;
-    let mut link = loop {
-        match support::Link::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
-            Ok(link) => break link,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut link = comes_up(&mut child, address, PATIENCE).expect("it starts");
     let conns = link.ask(b"stats conns\r\n", b"END\r\n");
     let text = String::from_utf8_lossy(&conns).into_owned();
     // A copy for each worker, before it a line that tells what it is.

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::server::{free_port, memhold, signal, wait_end};
+use support::ports::listens;
+use support::server::{comes_up, free_port, memhold, signal, wait_end};
 use support::{Link, PATIENCE};
 
 /// An upgrade starts two processes on a machine that may be busy with other tests.
@@ -80,7 +81,8 @@ impl Running {
         let running = Running { child, address, folder, memory, lines, seen: 0 };
         let deadline = Instant::now() + UPGRADE_PATIENCE;
         let socket = running.folder.join("socket");
-        while Link::open(address).is_err() && UnixStream::connect(&socket).is_err() {
+        let id = running.child.id();
+        while !listens(id, port) && UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < deadline, "{} does not start: {:?}", program.display(), running.lines.0.lock());
             thread::sleep(Duration::from_millis(10));
         }
@@ -380,12 +382,7 @@ fn without_kept_memory_there_is_no_upgrade_and_no_item_is_lost() {
     drop(alone);
     let mut server = Ended(child);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let deadline = Instant::now() + UPGRADE_PATIENCE;
-    while Link::open(address).is_err() {
-        assert!(Instant::now() < deadline, "it does not start");
-        thread::sleep(Duration::from_millis(10));
-    }
-    let mut link = Link::open(address).expect("it listens");
+    let mut link = comes_up(&mut server.0, address, UPGRADE_PATIENCE).expect("it starts");
     assert_eq!(link.ask(b"set k 0 0 1\r\nx\r\n", b"\r\n"), b"STORED\r\n");
     send_signal(server.0.id());
     let mut line = String::new();

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test target uses its own part of this module")]
 
+pub mod folder;
 pub mod frame;
 pub mod ports;
 pub mod random;
@@ -15,6 +16,8 @@ pub mod transcript;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a server may take over an answer before the test calls it missing.
@@ -112,10 +115,52 @@ impl Link {
         self.take()
     }
 
+    /// The value of a line of `stats` or, with a `group`, of `stats <group>`; empty when there is no such line.
+    pub fn stat(&mut self, group: &str, name: &str) -> String {
+        let command = format!("{}\r\n", format!("stats {group}").trim_end());
+        let said = self.ask(command.as_bytes(), b"END\r\n");
+        let (said, start) = (String::from_utf8(said).expect("stats are ASCII"), format!("STAT {name} "));
+        said.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
+    }
+
     /// The socket itself, for tests that are rude to it.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
+}
+
+/// Whether `what` becomes true before patience ends.
+pub fn eventually(what: impl FnMut() -> bool) -> bool {
+    eventually_within(PATIENCE, what)
+}
+
+/// The same with a patience of one's own.
+pub fn eventually_within(patience: Duration, mut what: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    while !what() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// A connection to a unix socket that is there, or soon will be.
+pub fn unix_connection(path: impl AsRef<Path>) -> UnixStream {
+    let path = path.as_ref();
+    let mut stream = None;
+    assert!(
+        eventually(|| {
+            stream = UnixStream::connect(path).ok();
+            stream.is_some()
+        }),
+        "{} takes clients",
+        path.display()
+    );
+    let stream = stream.expect("it was waited for");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    stream
 }
 
 /// Bytes as a transcript writes them: `\r\n`, `\xNN`, long runs as `{count*byte}`.

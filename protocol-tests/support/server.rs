@@ -1,12 +1,13 @@
 //! Servers as processes: found, started on a free port of loopback, waited for, and ended when dropped.
 
 pub use super::ports::free_port;
-use super::{Link, PATIENCE};
+use super::ports::listens;
+use super::{Link, PATIENCE, eventually_within};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The binary under test: the one cargo built, or `MEMHOLD_TEST_BINARY`.
 pub fn memhold() -> PathBuf {
@@ -46,7 +47,8 @@ impl Server {
     /// When it does not come up within [`PATIENCE`], with what it wrote to standard error.
     pub fn start(binary: &Path, arguments: &[&str]) -> Server {
         let mut last = String::new();
-        // Another process may take the port between our look and the server's bind, hence a second and third try.
+        // Another process may take the port between our look and the server's bind, hence a second and third try. What answers there
+        // meanwhile is not taken for ours.
         for _ in 0..3 {
             match Server::try_start(binary, arguments) {
                 Ok(server) => return server,
@@ -68,20 +70,13 @@ impl Server {
             .spawn()
             .map_err(|error| error.to_string())?;
         let mut errors = child.stderr.take().expect("standard error was asked for");
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if Link::open(address).is_ok() {
-                // A server that talks (-v) must not stop because nobody listens.
-                std::thread::spawn(move || {
-                    let mut sink = [0_u8; 4096];
-                    while errors.read(&mut sink).is_ok_and(|n| n > 0) {}
-                });
-                return Ok(Server { child, address });
-            }
-            if child.try_wait().is_ok_and(|status| status.is_some()) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        if comes_up(&mut child, address, PATIENCE).is_some() {
+            // A server that talks (-v) must not stop because nobody listens.
+            std::thread::spawn(move || {
+                let mut sink = [0_u8; 4096];
+                while errors.read(&mut sink).is_ok_and(|n| n > 0) {}
+            });
+            return Ok(Server { child, address });
         }
         let _ = child.kill();
         let _ = child.wait();
@@ -141,6 +136,36 @@ impl Drop for Server {
     }
 }
 
+/// Waits until `child` itself listens at `address`, and gives its first client. `None` when it ends instead, or patience does.
+pub fn comes_up(child: &mut Child, address: SocketAddr, patience: Duration) -> Option<Link> {
+    let mut link = None;
+    eventually_within(patience, || {
+        if listens(child.id(), address.port()) {
+            link = Link::open(address).ok();
+        }
+        link.is_some() || !matches!(child.try_wait(), Ok(None))
+    });
+    link
+}
+
+/// A server in the background, by its pid file; ended when dropped.
+pub struct Daemon(pub PathBuf);
+
+impl Daemon {
+    /// Its process, once it has written the file.
+    pub fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            signal(pid, "TERM");
+        }
+    }
+}
+
 /// Sends `name` (`TERM`, `USR1`, ...) to a process of ours.
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
@@ -149,12 +174,10 @@ pub fn signal(pid: u32, name: &str) {
 
 /// Waits at most `patience` for `child` to end.
 pub fn wait_end(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    None
+    let mut status = None;
+    eventually_within(patience, || {
+        status = child.try_wait().ok().flatten();
+        status.is_some()
+    });
+    status
 }

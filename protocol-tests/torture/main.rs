@@ -103,7 +103,7 @@ impl Victim {
         let begun = Instant::now();
         let (mut child, mut errors) = self.spawn();
         while begun.elapsed() < PATIENCE {
-            if TcpStream::connect(self.address).is_ok() {
+            if TcpStream::connect(self.address).is_ok() && ports::listens(child.id(), self.address.port()) {
                 self.process = Some((child, errors));
                 return begun.elapsed();
             }

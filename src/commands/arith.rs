@@ -5,9 +5,9 @@
 
 use super::expiry::{absolute, seconds_left};
 use super::rewrite::{Seen, commit_over};
-use super::watch::{self, Told};
-use super::{Context, count_absence, tell_found};
-use crate::logger::{StoreCommand, StoreStatus, Streams};
+use super::watch::Told;
+use super::{Context, count_absence, tell_absent, tell_found};
+use crate::logger::{StoreCommand, StoreStatus};
 use crate::protocol::number;
 use crate::protocol::reply::{Error, Hit, Reply, Written};
 use crate::protocol::request::{Arith, TypedExptime};
@@ -157,9 +157,7 @@ fn create(cx: &Context<'_>, arith: &Arith<'_>, hash: KeyHash, typed: TypedExptim
         Lookup::Found(_) => Decision::Refuse(()),
         Lookup::Absent(absence) => {
             // memcached creates it by an `add`, which looks again.
-            if cx.watches(Streams::FETCHERS) {
-                watch::tell_absent(cx, arith.key.bytes(), absence);
-            }
+            tell_absent(cx, arith.key.bytes(), absence);
             Decision::Link(Marks::default())
         }
     });

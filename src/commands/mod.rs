@@ -117,13 +117,19 @@ where
 /// Counts that a lookup met an item past its time; every lookup does, whatever its command (section 5.8). Watchers are told of
 /// every one too.
 fn count_absence(cx: &Context<'_>, key: &[u8], absence: Absence) {
-    if cx.watches(Streams::FETCHERS) {
-        watch::tell_absent(cx, key, absence);
-    }
+    tell_absent(cx, key, absence);
     match absence {
         Absence::NotFound => {}
         Absence::Expired => cx.stats.count(Counter::GetExpired),
         Absence::Flushed => cx.stats.count(Counter::GetFlushed),
+    }
+}
+
+/// Tells watchers that a lookup found nothing, or something past its time.
+#[inline]
+fn tell_absent(cx: &Context<'_>, key: &[u8], absence: Absence) {
+    if cx.watches(Streams::FETCHERS) {
+        watch::tell_absent(cx, key, absence);
     }
 }
 

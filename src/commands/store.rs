@@ -6,7 +6,7 @@
 use super::expiry::absolute;
 use super::rewrite::{Copied, Seen, commit_over};
 use super::watch::{self, Told};
-use super::{Context, count_absence, tell_found};
+use super::{Context, count_absence, tell_absent, tell_found};
 use crate::logger::{StoreStatus, Streams};
 use crate::protocol::Reply;
 use crate::protocol::reply::{Error, Written};
@@ -85,11 +85,7 @@ fn refuse(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, refused: Refused) 
                 tell_found(cx, &entry);
                 entry.remove();
             }
-            Lookup::Absent(absence) => {
-                if cx.watches(Streams::FETCHERS) {
-                    watch::tell_absent(cx, store.key.bytes(), absence);
-                }
-            }
+            Lookup::Absent(absence) => tell_absent(cx, store.key.bytes(), absence),
         });
     }
     if refused == Refused::TooLarge {
@@ -118,7 +114,7 @@ pub(super) fn store(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, payload:
     if draft.write(value, cx.now).is_err() {
         return Reply::Error(NO_MEMORY_FOR_REST);
     }
-    if joins(store.mode) { join(cx, store, hash, draft) } else { link(cx, store, draft) }
+    settle(cx, store, hash, draft)
 }
 
 /// Stores a value that has been received whole into `draft`.
@@ -126,6 +122,11 @@ fn finish(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft) -> R
     if store.counts_when_whole {
         cx.stats.count_class(ClassCounter::CmdSet, draft.class());
     }
+    settle(cx, store, hash, draft)
+}
+
+/// What becomes of a draft that holds the whole value.
+fn settle(cx: &Context<'_>, store: &Store<'_>, hash: KeyHash, draft: Draft) -> Reply<'static> {
     if joins(store.mode) { join(cx, store, hash, draft) } else { link(cx, store, draft) }
 }
 

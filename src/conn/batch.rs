@@ -5,14 +5,14 @@
 
 use std::ops::Range;
 
-use super::filler::{Arrived, Filler, Task};
+use super::filler::{self, Arrived, Filler, Task};
 use super::output::Output;
 use super::{Conn, Next, Phase, Step, Turn};
 use crate::commands::get::Seen;
 use crate::commands::{self, After, Context, Payload, watch};
 use crate::protocol::meta::MetaGet;
 use crate::protocol::reply::{Error, Reply};
-use crate::protocol::request::{Admin, Request};
+use crate::protocol::request::{Admin, Get, Request};
 use crate::protocol::text::{self, NextKey};
 use crate::protocol::{Body, Command, Key, KeyList, ParseOptions, Reading, Scratch, Spelling, encode, limits};
 use crate::stats::prefix::Event;
@@ -33,11 +33,7 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
         filler.resume(reading);
     }
     filler.fill(turn.requests);
-    if filler.slots.len() > 1 {
-        for slot in &filler.slots {
-            store.prefetch_item(&slot.spot);
-        }
-    }
+    filler::fetch_items(&filler.slots, store);
     let mut done = 0;
     let mut list = match conn.phase {
         Phase::Keys { reading, any } => Some((reading, any)),
@@ -251,25 +247,43 @@ fn read(reading: Reading, key: &[u8], spot: &Spot, out: &mut Output, cx: &Contex
             out.push_value(value);
             out.bytes_mut().extend_from_slice(b"\r\n");
         });
-        if seen == Seen::Busy {
-            return false;
-        }
-        cx.server.prefixes.count(key, Event::Get { hit: seen == Seen::Yes });
-        return true;
+        return count_read(key, seen, cx);
     }
-    let mut hit = false;
-    let after = commands::run(cx, &reading.request(key), spot, Payload::None, |reply, value| {
-        hit = matches!(reply, Reply::Hit(_));
-        answer(out, &reading.spelling(), Key::plain(key), &reply, value);
-    });
-    if matches!(after, After::Later) {
-        return false;
-    }
-    cx.server.prefixes.count(key, Event::Get { hit });
-    true
+    count_read(key, answer_get(&reading.request(key), &reading.spelling(), spot, out, cx), cx)
 }
 
-/// `mg` with nothing but questions. False when it cannot be read now.
+/// Counts a read for `stats detail`; false when it could not be done.
+#[inline]
+pub(super) fn count_read(key: &[u8], seen: Seen, cx: &Context<'_>) -> bool {
+    if seen != Seen::Busy {
+        cx.server.prefixes.count(key, Event::Get { hit: seen == Seen::Yes });
+    }
+    seen != Seen::Busy
+}
+
+/// A read that is more than a lookup: `gat` and its kin. [`Seen::Busy`] when it cannot be done now, and nothing was answered.
+pub(super) fn answer_get(
+    get: &Get<'_>,
+    spelling: &Spelling<'_>,
+    spot: &Spot,
+    out: &mut Output,
+    cx: &Context<'_>,
+) -> Seen {
+    out.bytes_mut().reserve(REPLY_MAX);
+    let mut hit = false;
+    let after = commands::get::get(cx, get, spot, |reply, value| {
+        hit = matches!(reply, Reply::Hit(_));
+        answer(out, spelling, get.key, &reply, value);
+    });
+    match after {
+        After::Later => Seen::Busy,
+        _ if hit => Seen::Yes,
+        _ => Seen::No,
+    }
+}
+
+/// `mg` with nothing but questions. False when it cannot be read now. Not by [`answer_get`]: with a closure of its own the compiler makes
+/// a [`commands::get::get`] of its own, without what a plain `mg` does not ask, and 170 of 1,290 instructions fewer.
 fn read_meta(get: &MetaGet<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>) -> bool {
     out.bytes_mut().reserve(REPLY_MAX);
     let request = get.request();
@@ -287,7 +301,7 @@ fn read_in_vain(list: &KeyList<'_>, cx: &Context<'_>) {
     while let NextKey::Key(key, consumed) = text::next_key(rest, true) {
         let mut hit = false;
         let spot = cx.store.spot(cx.store.hash(key));
-        let _next = commands::run(cx, &list.reading.request(key), &spot, Payload::None, |reply, _| {
+        let _next = commands::get::get(cx, &list.reading.request(key), &spot, |reply, _| {
             hit = matches!(reply, Reply::Hit(_));
         });
         cx.server.prefixes.count(key, Event::Get { hit });

@@ -17,12 +17,31 @@ use crate::store::{KeyHash, Spot, Store};
 pub(super) const BATCH: usize = 32;
 
 /// One thing to do.
-pub(super) struct Slot<'a> {
-    pub task: Task<'a>,
+pub(super) struct Slot<T> {
+    pub task: T,
     /// Where its key is to be looked for.
     pub spot: Spot,
     /// Where the input goes on behind it.
     pub end: usize,
+}
+
+impl<T> Slot<T> {
+    /// Hashes the key, which is empty when there is none, and has its index bucket fetched.
+    #[inline(always)]
+    pub fn new(task: T, key: &[u8], end: usize, store: &Store) -> Slot<T> {
+        let hash = if key.is_empty() { KeyHash(0) } else { store.hash(key) };
+        Slot { task, spot: store.prefetch_bucket(hash), end }
+    }
+}
+
+/// Has the items of a batch fetched, whose buckets have come by now. One alone would only be waited for.
+#[inline]
+pub(super) fn fetch_items<T>(slots: &[Slot<T>], store: &Store) {
+    if slots.len() > 1 {
+        for slot in slots {
+            store.prefetch_item(&slot.spot);
+        }
+    }
 }
 
 pub(super) enum Task<'a> {
@@ -70,7 +89,7 @@ pub(super) struct Filler<'a> {
     pub at: usize,
     /// Inside a key list.
     list: Option<OpenList>,
-    pub slots: ArrayVec<Slot<'a>, BATCH>,
+    pub slots: ArrayVec<Slot<Task<'a>>, BATCH>,
     pub commands: ArrayVec<Command<'a>, BATCH>,
     /// The input ends before the next task does.
     pub starved: bool,
@@ -125,8 +144,7 @@ impl<'a> Filler<'a> {
 
     #[inline]
     fn push(&mut self, task: Task<'a>, key: &[u8], end: usize) {
-        let hash = if key.is_empty() { KeyHash(0) } else { self.store.hash(key) };
-        self.slots.push(Slot { task, spot: self.store.prefetch_bucket(hash), end });
+        self.slots.push(Slot::new(task, key, end, self.store));
         self.at = end;
     }
 

@@ -10,25 +10,15 @@ use std::ops::Range;
 use arrayvec::ArrayVec;
 
 use super::batch::{self, REPLY_MAX};
-use super::filler::BATCH;
+use super::filler::{self, BATCH, Slot};
 use super::output::Output;
 use super::{Conn, Next, Phase, Step, Turn};
 use crate::commands::get::{self, Seen};
-use crate::commands::{After, Context, Payload, auth};
+use crate::commands::{Context, Payload, auth};
 use crate::protocol::binary::{self, Access, Frame, Parsed, Read, Refused};
-use crate::protocol::request::{Auth, Get};
-use crate::protocol::{Command, Key, Reply, Request, Spelling};
-use crate::stats::prefix::Event;
-use crate::store::{KeyHash, Spot, Store};
-
-/// One thing to do.
-struct Slot<'a> {
-    task: Task<'a>,
-    /// Where its key is to be looked for.
-    spot: Spot,
-    /// Where the input goes on behind it.
-    end: usize,
-}
+use crate::protocol::request::Auth;
+use crate::protocol::{Command, Key, Request, Spelling};
+use crate::store::{Spot, Store};
 
 enum Task<'a> {
     /// One key.
@@ -48,7 +38,7 @@ enum Task<'a> {
 /// A batch. Slots are small; whole commands lie beside them.
 #[derive(Default)]
 struct Frames<'a> {
-    slots: ArrayVec<Slot<'a>, BATCH>,
+    slots: ArrayVec<Slot<Task<'a>>, BATCH>,
     commands: ArrayVec<Command<'a>, BATCH>,
     /// The input ends before the next frame does.
     starved: bool,
@@ -59,11 +49,7 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
     let mut frames = Frames::default();
     let access = Access { sasl: cx.server.settings.sasl, locked: conn.is_locked(cx) };
     frames.fill(input, access, turn.requests, cx.store);
-    if frames.slots.len() > 1 {
-        for slot in &frames.slots {
-            cx.store.prefetch_item(&slot.spot);
-        }
-    }
+    filler::fetch_items(&frames.slots, cx.store);
     let mut done = 0;
     for slot in &frames.slots {
         turn.requests -= 1;
@@ -127,8 +113,7 @@ impl<'a> Frames<'a> {
                 Frame::Refused(refused) => (Task::Refuse(refused), &b""[..], refused.swallow == 0 && !refused.close),
                 Frame::Close => (Task::Close, &b""[..], false),
             };
-            let hash = if key.is_empty() { KeyHash(0) } else { store.hash(key) };
-            self.slots.push(Slot { task, spot: store.prefetch_bucket(hash), end: at });
+            self.slots.push(Slot::new(task, key, at, store));
             if !goes_on {
                 return;
             }
@@ -148,8 +133,9 @@ impl Conn {
         cx: &mut Context<'_>,
     ) -> Option<Step> {
         if let Request::Get(get) = &command.request {
-            out.bytes_mut().reserve(REPLY_MAX);
-            return (!touch(get, &command.spelling, spot, out, cx)).then_some(Step::stop(place.start, Next::Later));
+            let seen = batch::answer_get(get, &command.spelling, spot, out, cx);
+            // Other than in the text protocol, `touch` counts too.
+            return (!batch::count_read(get.key.bytes(), seen, cx)).then_some(Step::stop(place.start, Next::Later));
         }
         let payload = value.map_or(Payload::None, |value| Payload::Whole { value, terminated: true });
         self.run(command, payload, spot, place, out, cx)
@@ -194,28 +180,10 @@ fn read(read: &Read<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>) -> boo
         binary::push_hit(out.bytes_mut(), read, item.flags, item.size, item.cas);
         out.push_value(value);
     });
-    match seen {
-        Seen::Yes => {}
-        Seen::No => binary::push_miss(out.bytes_mut(), read),
-        Seen::Busy => return false,
+    if seen == Seen::No {
+        binary::push_miss(out.bytes_mut(), read);
     }
-    cx.server.prefixes.count(read.key, Event::Get { hit: seen == Seen::Yes });
-    true
-}
-
-/// `touch`, `gat`, `gatk`. False when the value cannot be read now.
-fn touch(get: &Get<'_>, spelling: &Spelling<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>) -> bool {
-    let mut hit = false;
-    let after = get::get(cx, get, spot, |reply, value| {
-        hit = matches!(reply, Reply::Hit(_));
-        batch::answer(out, spelling, get.key, &reply, value);
-    });
-    if matches!(after, After::Later) {
-        return false;
-    }
-    // Other than in the text protocol, `touch` counts too.
-    cx.server.prefixes.count(get.key.bytes(), Event::Get { hit });
-    true
+    batch::count_read(read.key, seen, cx)
 }
 
 #[cfg(test)]

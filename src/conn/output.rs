@@ -73,7 +73,7 @@ impl Output {
         let mut room = slices.iter_mut();
         let mut used = 0;
         let mut left = bytes;
-        let mut put = |bytes: &'a [u8]| {
+        self.pieces(|bytes| {
             if bytes.is_empty() {
                 return true;
             }
@@ -83,12 +83,17 @@ impl Output {
             left -= bytes.len();
             used += 1;
             true
-        };
+        });
+        used
+    }
+
+    /// Shows `put` what waits, piece by piece and in order, until it says false.
+    fn pieces<'a>(&'a self, mut put: impl FnMut(&'a [u8]) -> bool) {
         let mut at = self.sent;
         let mut offset = self.pin_sent;
         for pin in &self.pins {
             if !put(&self.bytes[at..pin.at]) {
-                return used;
+                return;
             }
             at = pin.at;
             loop {
@@ -97,14 +102,13 @@ impl Output {
                     break;
                 }
                 if !put(piece) {
-                    return used;
+                    return;
                 }
                 offset += piece.len();
             }
             offset = 0;
         }
         put(&self.bytes[at..]);
-        used
     }
 
     /// The first `n` bytes of what [`Output::slices`] gave were sent. `n` is at most [`Output::len`].
@@ -138,22 +142,10 @@ impl Output {
     #[must_use]
     pub fn waiting(&self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(self.len());
-        let mut at = self.sent;
-        let mut offset = self.pin_sent;
-        for pin in &self.pins {
-            copy.extend_from_slice(&self.bytes[at..pin.at]);
-            at = pin.at;
-            while offset < pin.value.len() {
-                let piece = pin.value.slice_at(offset);
-                if piece.is_empty() {
-                    break;
-                }
-                copy.extend_from_slice(piece);
-                offset += piece.len();
-            }
-            offset = 0;
-        }
-        copy.extend_from_slice(&self.bytes[at..]);
+        self.pieces(|piece| {
+            copy.extend_from_slice(piece);
+            true
+        });
         copy
     }
 

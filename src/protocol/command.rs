@@ -120,21 +120,8 @@ impl Reading {
 
     /// The request for one of the keys.
     #[must_use]
-    pub const fn request<'k>(&self, key: &'k [u8]) -> Request<'k> {
-        Request::Get(Get {
-            key: Key::plain(key),
-            touch: self.touch,
-            counts_as_touch: self.touch.is_some(),
-            vivify: None,
-            touch_is_last: false,
-            recache: None,
-            recache_touched: false,
-            may_win: false,
-            new_cas: None,
-            unless_cas: None,
-            value: true,
-            no_bump: false,
-        })
+    pub const fn request<'k>(&self, key: &'k [u8]) -> Get<'k> {
+        Get { touch: self.touch, counts_as_touch: self.touch.is_some(), ..Get::of(Key::plain(key)) }
     }
 
     /// How each of them is answered. `END` follows the last one ([`text::END`]).

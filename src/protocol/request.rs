@@ -106,6 +106,27 @@ pub struct Get<'a> {
     pub no_bump: bool,
 }
 
+impl<'a> Get<'a> {
+    /// The value of this key, and nothing else.
+    #[must_use]
+    pub const fn of(key: Key<'a>) -> Get<'a> {
+        Get {
+            key,
+            touch: None,
+            counts_as_touch: false,
+            vivify: None,
+            touch_is_last: false,
+            recache: None,
+            recache_touched: false,
+            may_win: false,
+            new_cas: None,
+            unless_cas: None,
+            value: true,
+            no_bump: false,
+        }
+    }
+}
+
 /// What to do when storing (section 3.1's table).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreMode {

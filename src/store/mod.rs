@@ -53,9 +53,10 @@ use crate::clock::Now;
 use crate::logger::Logger;
 use crate::sync::{Arc, Ordering};
 use entry::Fate;
+use index::Locked;
 use inner::Inner;
 use memory::item::{BASE64_KEY, Chunk, FETCHED, MAIN, STALE, TEMPORARY, TOKEN_SENT};
-use memory::{Kind, Ref, Stable, State};
+use memory::{Kind, Stable, State};
 use std::cell::Cell;
 
 /// Expiry as the store keeps it: unix seconds, 0 for never, [`EXPIRED`] for "already over".
@@ -248,20 +249,10 @@ impl Store {
         inner.fire_flush(now);
         let locked = inner.index.lock(hash);
         let fate = Cell::new(Fate::Stays);
-        let found = match inner.find(&locked, key) {
-            None => Lookup::Absent(Absence::NotFound),
-            Some((slot, name)) => {
-                let entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
-                match entry.absence(now) {
-                    None => Lookup::Found(entry),
-                    Some(absence) => {
-                        entry.remove();
-                        Lookup::Absent(absence)
-                    }
-                }
-            }
-        };
-        let result = visit(found);
+        let result = visit(match self.alive(&locked, key, now, &fate) {
+            Ok(entry) => Lookup::Found(entry),
+            Err(absence) => Lookup::Absent(absence),
+        });
         drop(locked);
         self.finish(fate.get());
         result
@@ -283,28 +274,27 @@ impl Store {
         let inner = self.inner();
         inner.fire_flush(now);
         let locked = inner.index.lock_at(spot);
-        let Some((slot, name)) = inner.find(&locked, key) else { return Err(Absence::NotFound) };
         let fate = Cell::new(Fate::Stays);
-        let mut entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
-        let Some(absence) = entry.absence(now) else { return Ok(visit(&mut entry)) };
-        entry.remove();
+        let result = self.alive(&locked, key, now, &fate).map(|mut entry| visit(&mut entry));
         drop(locked);
         self.finish(fate.get());
-        Err(absence)
+        result
     }
 
-    /// Whether a found item must not be seen any more.
-    #[inline]
-    fn absence(&self, name: Ref, now: Now) -> Option<Absence> {
-        let inner = self.inner();
-        let chunk = Chunk::named(&inner.arena, name);
-        if Inner::expired(chunk.shape().0, now) {
-            Some(Absence::Expired)
-        } else if inner.is_flushed(chunk.state()) {
-            Some(Absence::Flushed)
-        } else {
-            None
-        }
+    /// The item of a key in its locked stripe; one whose time is over is removed.
+    #[inline(always)]
+    fn alive<'s>(
+        &'s self,
+        locked: &'s Locked<'s>,
+        key: &[u8],
+        now: Now,
+        fate: &'s Cell<Fate>,
+    ) -> Result<Entry<'s>, Absence> {
+        let Some((slot, name)) = self.inner().find(locked, key) else { return Err(Absence::NotFound) };
+        let entry = Entry::locked(self, locked, slot, name, locked.stable(), fate);
+        let Some(absence) = entry.absence(now) else { return Ok(entry) };
+        entry.remove();
+        Err(absence)
     }
 
     /// Takes memory for an item, evicting what must go.
@@ -368,14 +358,17 @@ impl Store {
         let locked = inner.index.lock(hash);
         let fate = Cell::new(Fate::Stays);
         let found = inner.find(&locked, draft.key());
-        let mut proven = false;
+        let (mut proven, mut over) = (false, false);
         let decision = match found {
             None => decide(Lookup::Absent(Absence::NotFound), &mut draft),
             Some((slot, name)) => {
                 let entry = Entry::locked(self, &locked, slot, name, locked.stable(), &fate);
                 proven = entry.proven();
                 match entry.absence(now) {
-                    Some(absence) => decide(Lookup::Absent(absence), &mut draft),
+                    Some(absence) => {
+                        over = true;
+                        decide(Lookup::Absent(absence), &mut draft)
+                    }
                     None => decide(Lookup::Found(entry), &mut draft),
                 }
             }
@@ -397,7 +390,7 @@ impl Store {
                 (Ok(cas), grow)
             }
             Decision::Refuse(why) => {
-                if let Some((slot, name)) = old.filter(|&(_, name)| self.absence(name, now).is_some()) {
+                if let Some((slot, name)) = old.filter(|_| over) {
                     locked.remove(slot, name);
                     fate.set(Fate::Gone(inner.unpublish(name)));
                 }

@@ -2,14 +2,10 @@
 
 import asyncio
 import os
-import sys
 
 import aiomcache
 
-
-def check(right, what):
-    if not right:
-        sys.exit(f"failed: {what}")
+from checks import check
 
 
 async def main():

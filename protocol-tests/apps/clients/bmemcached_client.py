@@ -6,15 +6,11 @@ that wants SASL.
 """
 
 import os
-import sys
 
 import bmemcached
 from bmemcached.exceptions import MemcachedException
 
-
-def check(right, what):
-    if not right:
-        sys.exit(f"failed: {what}")
+from checks import check
 
 
 def operations(client):

@@ -5,8 +5,6 @@ MEMCACHED_SERVER names the server behind them.
 """
 
 import os
-import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -14,14 +12,10 @@ from pathlib import Path
 
 from pymemcache.client.base import Client
 
+from checks import check
 from web import WebServer, free_port
 
 SERVER = os.environ["MEMCACHED_SERVER"]
-
-
-def check(right, what):
-    if not right:
-        sys.exit(f"failed: {what}")
 
 
 def fetch(port, path):

@@ -10,10 +10,7 @@ import sys
 
 import pylibmc
 
-
-def check(right, what):
-    if not right:
-        sys.exit(f"failed: {what}")
+from checks import check
 
 
 def operations(binary, prefix):

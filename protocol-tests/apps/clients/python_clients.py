@@ -7,12 +7,9 @@ import memcache
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheClientError, MemcacheServerError
 
+from checks import check, many_and_large
+
 ADDRESS = os.environ["MEMCACHED_SERVER"]
-
-
-def check(right, what):
-    if not right:
-        sys.exit(f"failed: {what}")
 
 
 def pymemcache_operations():
@@ -31,15 +28,7 @@ def pymemcache_operations():
     check(client.cas("py:a", b"y", cas, noreply=False) is False, "stale cas")
     check(client.cas("py:missing", b"y", cas, noreply=False) is None, "cas of a missing key")
     check(client.touch("py:a", 200, noreply=False), "touch")
-    many = {f"py:many:{number}": str(number).encode() * 40 for number in range(1000)}
-    check(client.set_many(many, noreply=False) == [], "set_many")
-    check(client.get_many(list(many)) == many, "get_many")
-    for key, number in zip(many, range(1000)):
-        client.set(key, b"quiet %d" % number, noreply=True)
-    check(client.get("py:many:999") == b"quiet 999", "a thousand noreply sets, then a get")
-    large = os.urandom(1000000)
-    client.set("py:large", large, noreply=False)
-    check(client.get("py:large") == large, "large value")
+    many_and_large(client, "py")
     try:
         client.set("py:large", b"x" * 2000000, noreply=False)
         sys.exit("failed: a value beyond the limit was taken")

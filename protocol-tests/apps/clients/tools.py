@@ -14,13 +14,10 @@ from pathlib import Path
 
 from pymemcache.client.base import Client
 
+from checks import check
+
 SERVER = os.environ["MEMCACHED_SERVER"]
 MEMCACHED_TOOL = "/usr/share/memcached/scripts/memcached-tool"
-
-
-def check(right, what):
-    if not right:
-        sys.exit(f"failed: {what}")
 
 
 def run(*words, folder=None, wanted=0):

@@ -221,20 +221,8 @@ fn command<'a>(header: &Header, verb: Verb, extras: &'a [u8], key: &'a [u8]) -> 
 }
 
 fn read(key: Key<'_>, touch: Option<u32>, value: bool) -> Request<'_> {
-    Request::Get(Get {
-        key,
-        touch: touch.map(TypedExptime::from),
-        counts_as_touch: touch.is_some(),
-        vivify: None,
-        touch_is_last: false,
-        recache: None,
-        recache_touched: false,
-        may_win: false,
-        new_cas: None,
-        unless_cas: None,
-        value,
-        no_bump: false,
-    })
+    let touch = touch.map(TypedExptime::from);
+    Request::Get(Get { touch, counts_as_touch: touch.is_some(), value, ..Get::of(key) })
 }
 
 /// With a CAS, set, add and replace are all the same: compare and swap (section 6.5).

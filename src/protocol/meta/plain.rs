@@ -53,20 +53,7 @@ impl<'a> MetaGet<'a> {
     #[inline]
     #[must_use]
     pub const fn request(&self) -> Get<'a> {
-        Get {
-            key: Key::plain(self.key),
-            touch: None,
-            counts_as_touch: false,
-            vivify: None,
-            touch_is_last: false,
-            recache: None,
-            recache_touched: false,
-            may_win: true,
-            new_cas: None,
-            unless_cas: None,
-            value: self.has(b'v'),
-            no_bump: false,
-        }
+        Get { may_win: true, value: self.has(b'v'), ..Get::of(Key::plain(self.key)) }
     }
 
     /// How it is answered.
