@@ -124,11 +124,10 @@ impl Large {
     pub fn adopt(&mut self, arena: &Arena, facts: &PageFacts, page: u32) {
         arena.clear_heads(page);
         arena.set_geometry(page, Geometry { chunk_size: LARGE_PAGE, carved: 0 });
-        facts.set_large(page, Some(u32::try_from(self.pages.len()).unwrap_or(0)));
         for first in &mut self.first_maybe {
             *first = (*first).min(self.pages.len());
         }
-        self.pages.push(LargePage { page, used: 0 });
+        self.restore_page(facts, page);
     }
 
     /// Takes a piece; its state word is set to `state`, with the order as its sequence number.
@@ -185,7 +184,7 @@ impl Large {
         }
     }
 
-    /// Taking over an arena: takes a page in as it is, all blocks free until items claim them.
+    /// Takes a page in as it is (from an arena that is taken over: with its items), all blocks free until items claim them.
     pub fn restore_page(&mut self, facts: &PageFacts, page: u32) {
         facts.set_large(page, Some(u32::try_from(self.pages.len()).unwrap_or(0)));
         self.pages.push(LargePage { page, used: 0 });

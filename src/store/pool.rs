@@ -19,7 +19,7 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Pages {
     returned: Vec<u32>,
-    /// How many of these, from the first, have no memory behind them.
+    /// How many of these, from the first, have no memory behind them. None in a file, where such pages are out of use.
     bare: usize,
     /// Pages of the arena that were ever given out.
     fresh: u32,
@@ -114,38 +114,30 @@ impl Pool {
         Some(page)
     }
 
-    /// Takes a page back. Beyond the limit its memory goes back to the kernel at once; in a file the page is out of use then, and
-    /// not missed: there are as many others as the limit allows, and it does not rise.
+    /// Takes a page back.
     pub fn give(&self, arena: &Arena, page: u32) {
-        arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
+        arena.set_geometry(page, Geometry::NOBODY);
         let mut pages = lock(&self.pages);
         self.in_use.fetch_sub(1, Ordering::Relaxed);
-        if self.in_use() + u32::try_from(pages.returned.len()).unwrap_or(u32::MAX) >= self.limit_pages(arena) {
-            arena.give_back_page(page);
-            if arena.file().is_some() {
-                return;
-            }
-        }
         pages.returned.push(page);
     }
 
-    /// Gives the memory of some waiting pages beyond the limit back: since they came the limit may have fallen, or the index grown. True
-    /// when that was all.
+    /// Gives the memory of some waiting pages beyond the limit back to the kernel: the limit has fallen, or the index grown. In a file they
+    /// are out of use then, and not missed: there are as many others as the limit allows, and it does not rise. True when that was all.
     pub fn trim(&self, arena: &Arena) -> bool {
         let mut pages = lock(&self.pages);
         let limit = self.limit_pages(arena).saturating_sub(self.in_use()) as usize;
         let beyond = pages.returned.len().saturating_sub(limit);
-        let start = if arena.file().is_some() { 0 } else { pages.bare };
-        let end = beyond.min(start + TRIMMED_AT_ONCE);
-        for &page in pages.returned.get(start..end).unwrap_or_default() {
+        let end = beyond.min(pages.bare + TRIMMED_AT_ONCE);
+        for &page in pages.returned.get(pages.bare..end).unwrap_or_default() {
             arena.give_back_page(page);
         }
         if arena.file().is_some() {
             pages.returned.drain(..end);
-            return end == beyond;
+        } else {
+            pages.bare = pages.bare.max(end);
         }
-        pages.bare = pages.bare.max(end);
-        pages.bare >= beyond
+        end == beyond
     }
 
     /// Taking over an arena: `in_use` pages are in somebody's hands, `free` ones among the first `touched` are not.

@@ -107,12 +107,6 @@ pub fn each_page<T: Default + Send>(threads: usize, end: u32, visit: impl Fn(u32
     })
 }
 
-/// Pages up to the last one in somebody's hands.
-pub fn touched(arena: &Arena) -> u32 {
-    let last = (0..arena.pages_present()).rev().find(|&page| arena.geometry(page).chunk_size != 0);
-    last.map_or(0, |page| page + 1)
-}
-
 /// Whether a page has the checksum that it was given when the arena was closed, which is 0 for a page of nobody. One that has not is
 /// taken out of the table.
 pub fn has_checksum(arena: &Arena, page: u32) -> bool {
@@ -120,7 +114,7 @@ pub fn has_checksum(arena: &Arena, page: u32) -> bool {
     if arena.noted_checksum(page) == if nobodys { 0 } else { arena.checksum(page) } {
         return true;
     }
-    arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
+    arena.set_geometry(page, Geometry::NOBODY);
     false
 }
 
@@ -152,7 +146,7 @@ impl Inner {
     /// # Errors
     /// A chunk size that is no class's. The store is of no use then, and the arena unchanged.
     pub fn scan(&self, threads: usize, verify: bool) -> Result<Scanned, u32> {
-        let touched = touched(&self.arena);
+        let touched = self.arena.pages_used();
         let unsound = if verify { 0 } else { self.drop_impossible_pages(touched) };
         self.index.presize((0..touched).map(|page| u64::from(self.carved(page))).sum());
         // A damaged table may call a page nobody's, the last one too.
@@ -206,7 +200,7 @@ impl Inner {
             let Geometry { chunk_size, carved } = self.arena.geometry(page);
             let bytes = u64::from(chunk_size) * u64::from(carved);
             if chunk_size != LARGE_PAGE && bytes > self.arena.page_size() as u64 {
-                self.arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
+                self.arena.set_geometry(page, Geometry::NOBODY);
                 dropped += 1;
             }
         }
@@ -359,21 +353,20 @@ impl Inner {
         let owner = self.facts.owner(self.arena.page_of(loser));
         let mut class = lock(&self.slabs[owner as usize - 1]);
         class.counts.requested -= layout.total() as u64;
-        class.restore_free(&self.arena, &self.facts, chunk.offset);
+        class.put(&self.arena, &self.facts, chunk.offset);
     }
 
     /// Pages without any item become pages of nobody.
     fn release_empty(&self) {
-        let nobody = Geometry { chunk_size: 0, carved: 0 };
         for class in &self.slabs {
             let mut class = lock(class);
             let empty = class.release_empty(&self.facts);
-            empty.into_iter().for_each(|page| self.arena.set_geometry(page, nobody));
+            empty.into_iter().for_each(|page| self.arena.set_geometry(page, Geometry::NOBODY));
             self.show_standing(&class);
         }
         let mut large = lock(&self.large);
         let empty = large.release_empty(&self.facts);
-        empty.into_iter().for_each(|page| self.arena.set_geometry(page, nobody));
+        empty.into_iter().for_each(|page| self.arena.set_geometry(page, Geometry::NOBODY));
         self.show_large_standing(&large);
     }
 

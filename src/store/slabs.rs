@@ -207,22 +207,12 @@ impl Class {
 
     /// Takes a page of the pool into the class.
     pub fn adopt(&mut self, arena: &Arena, facts: &PageFacts, page: u32) {
-        #[expect(clippy::cast_possible_truncation, reason = "chunk sizes and page counts fit 32 bits")]
-        {
-            facts.set(page, SLOT, self.pages.len() as u32);
-            arena.set_geometry(page, Geometry { chunk_size: self.chunk_size as u32, carved: 0 });
-        }
-        facts.set(page, OWNER, self.index + 1);
-        facts.set(page, FREE_HEAD, 0);
-        facts.set(page, FREE, self.per_page);
-        facts.set(page, DRAINING, 0);
-        facts.set(page, OPEN, 1);
-        self.pages.push(page);
-        self.open.push(page);
-        self.free += u64::from(self.per_page);
+        #[expect(clippy::cast_possible_truncation, reason = "chunk sizes fit 32 bits")]
+        arena.set_geometry(page, Geometry { chunk_size: self.chunk_size as u32, carved: 0 });
+        self.restore_page(facts, page, 0, self.per_page);
     }
 
-    /// Taking over an arena: a page that was scanned, with the head of its list of free chunks and their number.
+    /// Takes a page in as it is (from an arena that is taken over: as the scan found it), with the head of its list of free chunks and their number.
     pub fn restore_page(&mut self, facts: &PageFacts, page: u32, free_head: u32, free: u32) {
         facts.set(page, SLOT, u32::try_from(self.pages.len()).unwrap_or(0));
         facts.set(page, OWNER, self.index + 1);
@@ -235,12 +225,6 @@ impl Class {
             self.open.push(page);
         }
         self.free += u64::from(free);
-    }
-
-    /// Taking over an arena: a chunk of a restored page whose item lost against another one of its key.
-    pub fn restore_free(&mut self, arena: &Arena, facts: &PageFacts, offset: usize) {
-        Chunk::at(arena, offset).set_state(State::of(Kind::Draft));
-        self.put(arena, facts, offset);
     }
 
     /// Taking over an arena: pages without any item; they belong into the pool.
@@ -318,8 +302,8 @@ impl Class {
         None
     }
 
-    /// Puts a draft's chunk on its page's free list; returns the page.
-    fn put(&mut self, arena: &Arena, facts: &PageFacts, offset: usize) -> u32 {
+    /// Puts a draft's chunk on its page's free list; returns the page, which stays in the class.
+    pub fn put(&mut self, arena: &Arena, facts: &PageFacts, offset: usize) -> u32 {
         let page = arena.page_of(arena.name(offset));
         debug_assert_eq!(facts.owner(page), self.index + 1, "the chunk is of this class");
         let index = (offset - arena.page_offset(page)) / self.chunk_size;

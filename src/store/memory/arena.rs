@@ -35,6 +35,11 @@ pub struct Geometry {
     pub carved: u32,
 }
 
+impl Geometry {
+    /// What is said of a page in nobody's hands.
+    pub const NOBODY: Geometry = Geometry { chunk_size: 0, carved: 0 };
+}
+
 /// `chunk_size` of a page that holds pieces of large items.
 pub const LARGE_PAGE: u32 = u32::MAX;
 
@@ -132,6 +137,13 @@ impl Arena {
     #[must_use]
     pub fn pages_present(&self) -> u32 {
         self.pages_present
+    }
+
+    /// Pages up to the last one in somebody's hands.
+    #[must_use]
+    pub fn pages_used(&self) -> u32 {
+        let last = (0..self.pages_present).rev().find(|&page| self.geometry(page).chunk_size != 0);
+        last.map_or(0, |page| page + 1)
     }
 
     /// Says how many pages were ever used, so that nobody looks for more.

@@ -5,7 +5,7 @@
 
 use super::Arena;
 use super::arena::{Plan, TABLE_ENTRY, TABLE_OFFSET, range_for};
-use super::superblock::{BootId, Condition, Found, Superblock};
+use super::superblock::{BootId, Condition, Found, Superblock, damaged};
 use crate::sys::files;
 use crate::sys::memory::Mapping;
 use std::fs::File;
@@ -54,7 +54,7 @@ impl Arena {
                         && superblock.pages > 0
                         && superblock.pages <= plan.pages_max
                 });
-                if agrees { Ok(Some(superblock)) } else { Err(Trouble::Unfit("its superblock is damaged".to_owned())) }
+                if agrees { Ok(Some(superblock)) } else { Err(Trouble::Unfit(damaged())) }
             }
         }
     }
@@ -129,7 +129,6 @@ impl Arena {
     }
 
     fn map(file: File, superblock: &Superblock, wanted: u32) -> Result<Arena, Trouble> {
-        let system = |error: io::Error| Trouble::System(crate::sys::reason(&error));
         let range = usize::try_from(superblock.range).unwrap_or(usize::MAX);
         let mut plan = Plan::of(range, superblock.page_shift).map_err(Trouble::System)?;
         let len = |pages: u32| plan.first_page + ((pages as usize) << superblock.page_shift);
@@ -144,12 +143,11 @@ impl Arena {
         }
         // The file does not grow while it is mapped: no need for all the addresses that its references reach.
         plan.pages_max = wanted.max(superblock.pages);
-        let mut mapping = Mapping::reserve(len(plan.pages_max)).map_err(system)?;
-        mapping.map_file(&file, len(plan.pages_max)).map_err(system)?;
+        let mut mapping = Mapping::reserve(len(plan.pages_max))?;
+        mapping.map_file(&file, len(plan.pages_max))?;
         let mut arena = Arena::over(mapping, superblock.page_shift, &plan);
         // With less memory than before: pages in use at the end stay until they are emptied.
-        let used = (0..plan.pages_max).rev().find(|&page| arena.geometry(page).chunk_size != 0);
-        let pages = used.map_or(wanted, |page| wanted.max(page + 1));
+        let pages = wanted.max(arena.pages_used());
         // Left by a process that had more memory than the last one.
         (superblock.pages..pages).for_each(|page| arena.note_checksum(page, 0));
         arena.note_pages(pages);

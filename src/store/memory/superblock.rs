@@ -123,12 +123,10 @@ impl Superblock {
         if len == 0 {
             return Ok(Found::Nothing);
         }
-        let mut bytes = [0; SUPERBLOCK];
         if len < SUPERBLOCK as u64 {
-            let mut start = [0; 8];
-            let known = len >= 8 && file.read_exact_at(&mut start, 0).is_ok() && start == MAGIC;
-            return Ok(Found::Unfit(if known { truncated(len, SUPERBLOCK as u64) } else { foreign() }));
+            return Ok(Found::Unfit(if is_arena(file) { truncated(len, SUPERBLOCK as u64) } else { foreign() }));
         }
+        let mut bytes = [0; SUPERBLOCK];
         file.read_exact_at(&mut bytes, 0)?;
         Ok(Superblock::parse(&bytes, len, boot_id))
     }
@@ -246,7 +244,7 @@ fn seal(bytes: &[u8; SUPERBLOCK]) -> u64 {
 fn foreign() -> String {
     "it is not an arena of memhold".to_owned()
 }
-fn damaged() -> String {
+pub(super) fn damaged() -> String {
     "its superblock is damaged".to_owned()
 }
 fn truncated(len: u64, needed: u64) -> String {

@@ -236,7 +236,7 @@ fn verify(arena: &Arena, threads: usize) -> u64 {
 /// The chunk sizes in a page table. Pages of a size that no slab table has are taken out.
 fn possible_sizes(arena: &Arena) -> Vec<usize> {
     let mut sizes = Vec::new();
-    for page in 0..scan::touched(arena) {
+    for page in 0..arena.pages_used() {
         let size = arena.geometry(page).chunk_size as usize;
         if size == 0 || size == LARGE_PAGE as usize || sizes.contains(&size) {
             continue;
@@ -244,7 +244,7 @@ fn possible_sizes(arena: &Arena) -> Vec<usize> {
         if size > HEADER && size <= arena.page_size() && size.is_multiple_of(arena.granule()) {
             sizes.push(size);
         } else {
-            arena.set_geometry(page, Geometry { chunk_size: 0, carved: 0 });
+            arena.set_geometry(page, Geometry::NOBODY);
         }
     }
     sizes.sort_unstable();
@@ -264,7 +264,7 @@ struct MoveIn<'a> {
 impl MoveIn<'_> {
     fn everything(&mut self) {
         let source = &self.source.arena;
-        for page in 0..scan::touched(source) {
+        for page in 0..source.pages_used() {
             let Geometry { chunk_size, carved } = source.geometry(page);
             if chunk_size == LARGE_PAGE {
                 scan::each_large(source, page, |head| self.take(head, head.shape().1), |_| {});
