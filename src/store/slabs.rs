@@ -212,7 +212,8 @@ impl Class {
         self.restore_page(facts, page, 0, self.per_page);
     }
 
-    /// Takes a page in as it is (from an arena that is taken over: as the scan found it), with the head of its list of free chunks and their number.
+    /// Takes a page in as it is, in an arena that is taken over as the scan found it: with the head of its list of free chunks
+    /// and their number.
     pub fn restore_page(&mut self, facts: &PageFacts, page: u32, free_head: u32, free: u32) {
         facts.set(page, SLOT, u32::try_from(self.pages.len()).unwrap_or(0));
         facts.set(page, OWNER, self.index + 1);
