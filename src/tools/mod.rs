@@ -2,7 +2,7 @@
 //!
 //! - [`dump`] and [`load`]: items to a file and back; [`archive`]: that file.
 //! - [`link`]: a connection; [`spelling`]: keys as the meta commands want them; [`binary`]: for keys that those cannot name.
-//! - [`bench`]: load, and figures.
+//! - [`bench`]: load, and figures; [`trace`]: how much of what is asked for a cache finds.
 //! - [`progress`]: a bar for whoever watches.
 //!
 //! A subcommand is the first word of the command line and a row of `server::subcommands`; clap reads the words behind it. Whatever
@@ -16,6 +16,7 @@ pub mod link;
 pub mod load;
 pub mod progress;
 pub mod spelling;
+pub mod trace;
 
 use crate::server::exit::{FAILURE, SUCCESS, USAGE};
 use crate::server::subcommands::{SUBCOMMANDS, Subcommand};

@@ -1,0 +1,166 @@
+//! Measures how much of what is asked for a full cache finds: memhold beside memcached with the same resident memory, on traces that are
+//! the same in every run, and beside what other policies would find in as many bytes.
+//!
+//! `--simulate` leaves the servers out. Times to live are real seconds, so two of the traces take a minute each.
+
+#[allow(dead_code, reason = "each bench uses a part")]
+mod load;
+mod policies;
+#[allow(dead_code, reason = "each bench uses a part")]
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use memhold::tools::trace::generate::{ROWS, Row};
+use memhold::tools::trace::replay::{Outcome, replay};
+use memhold::tools::trace::{Found, Trace};
+use policies::{OVERHEAD, POLICIES, simulate, store};
+use server::{Failure, Server};
+
+fn main() -> Result<(), Failure> {
+    let options = parse();
+    let part = if options.get_flag("check") { CHECK_PART } else { 1 };
+    let wanted = options.get_one::<String>("trace");
+    let rows = ROWS.iter().filter(|row| wanted.is_none_or(|wanted| wanted == row.name));
+    let pair = if options.get_flag("simulate") { None } else { Some(Pair::new(&options, part)?) };
+    let mut ratios = Vec::new();
+    for row in rows {
+        let trace = row.make(part);
+        println!("\n## {}: {}\n", row.name, row.about);
+        let mut table = Table::new(&trace);
+        if let Some(pair) = &pair {
+            let [ours, theirs] = pair.play(&trace)?;
+            table.row("memhold", &ours.outcome.found, &ours.note());
+            table.row("memcached", &theirs.outcome.found, &theirs.note());
+            ratios.push((row, ours.misses(&trace) / theirs.misses(&trace)));
+        }
+        let capacity = MEGABYTES << 20;
+        table.row("memhold's store alone", &store::run(&trace, capacity), "");
+        for (name, make) in POLICIES {
+            table.row(&format!("{name}, simulated"), &simulate(&trace, capacity, make(&trace)), "");
+        }
+    }
+    print_ratios(&ratios);
+    Ok(())
+}
+
+/// Two servers that are given the same resident memory.
+struct Pair {
+    paths: [PathBuf; 2],
+    /// `-m` of each.
+    megabytes: [u64; 2],
+}
+
+/// A server after a trace.
+struct Played {
+    outcome: Outcome,
+    resident_bytes: u64,
+    megabytes: u64,
+}
+
+impl Pair {
+    /// Finds out with which `-m` ours takes as much memory as theirs with 64.
+    fn new(options: &ArgMatches, part: u32) -> Result<Pair, Failure> {
+        let paths = ["ours", "theirs"].map(|name| options.get_one::<PathBuf>(name).cloned().unwrap_or_default());
+        let mut pair = Pair { paths, megabytes: [MEGABYTES; 2] };
+        let [ours, theirs] = pair.play(&ROWS[0].make(part.max(3)))?;
+        let more = theirs.resident_bytes as f64 - ours.resident_bytes as f64;
+        pair.megabytes[0] = (MEGABYTES as f64 + (more / f64::from(1 << 20)).round()) as u64;
+        Ok(pair)
+    }
+
+    /// Plays a trace on both, at once where it takes its time anyway.
+    fn play(&self, trace: &Trace) -> Result<[Played; 2], Failure> {
+        let one = |number: usize| play(&self.paths[number], self.megabytes[number], trace).map_err(|error| error.to_string());
+        let (ours, theirs) = if trace.timed {
+            thread::scope(|scope| {
+                let theirs = scope.spawn(|| one(1));
+                (one(0), theirs.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
+            })
+        } else {
+            (one(0), one(1))
+        };
+        Ok([ours?, theirs?])
+    }
+}
+
+fn play(path: &Path, megabytes: u64, trace: &Trace) -> Result<Played, Failure> {
+    let server = Server::start(&[path.as_os_str()], &["-m", &megabytes.to_string(), "-t", "1"])?;
+    let outcome = replay(trace, &server.address.to_string(), |_| {}).map_err(|failure| failure.0)?;
+    Ok(Played { outcome, resident_bytes: server.resident_bytes()?, megabytes })
+}
+
+impl Played {
+    fn misses(&self, trace: &Trace) -> f64 {
+        1.0 - trace.hit_ratio(&self.outcome.found)
+    }
+
+    fn note(&self) -> String {
+        let Outcome { refused, seconds, late_millis, .. } = self.outcome;
+        let megabytes = self.resident_bytes as f64 / f64::from(1 << 20);
+        let late = if late_millis > LATE_MILLIS { format!(", late by {late_millis} ms") } else { String::new() };
+        let refused = if refused > 0 { format!(", {refused} refused") } else { String::new() };
+        format!("{megabytes:.1} MiB resident, -m {}, {seconds:.0} s{late}{refused}", self.megabytes)
+    }
+}
+
+/// Hit ratios of a trace, a line each.
+struct Table<'a>(&'a Trace);
+
+impl Table<'_> {
+    fn new(trace: &Trace) -> Table<'_> {
+        let names: String = trace.groups.iter().map(|group| format!(" {} |", group.name)).collect();
+        println!("| | hit ratio |{names} |\n|{}", " --- |".repeat(trace.groups.len() + 3));
+        Table(trace)
+    }
+
+    fn row(&mut self, name: &str, found: &[Found], note: &str) {
+        let parts: String = found.iter().map(|part| format!(" {:.4} |", part.ratio())).collect();
+        println!("| {name} | {:.4} |{parts} {note} |", self.0.hit_ratio(found));
+    }
+}
+
+fn print_ratios(ratios: &[(&Row, f64)]) {
+    if ratios.is_empty() {
+        return;
+    }
+    println!("\n## Misses, memhold's over memcached's\n\n| trace | ratio |\n| --- | --- |");
+    for (row, ratio) in ratios {
+        println!("| {} | {ratio:.3} |", row.name);
+    }
+    let logs: f64 = ratios.iter().map(|(_, ratio)| ratio.max(LEAST_RATIO).ln()).sum();
+    println!("| geometric mean | {:.3} |", (logs / ratios.len() as f64).exp());
+    println!("\nSimulated caches have {MEGABYTES} MiB and {OVERHEAD} bytes of overhead an item.");
+}
+
+fn parse() -> ArgMatches {
+    let path = |name: &'static str, default: &'static str, help: &'static str| {
+        Arg::new(name).long(name).default_value(default).value_parser(value_parser!(PathBuf)).help(help)
+    };
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    Command::new("eviction")
+        .about("Hit ratios at equal memory")
+        .arg(path("ours", env!("CARGO_BIN_EXE_memhold"), "the server to look at"))
+        .arg(path("theirs", "/usr/bin/memcached", "the server to compare with"))
+        .arg(Arg::new("trace").long("trace").help("one of them only"))
+        .arg(flag("simulate", "no servers, only simulations"))
+        .arg(flag("check", "short traces, to see that everything works"))
+        .arg(Arg::new("bench").long("bench").num_args(0).hide(true))
+        .get_matches()
+}
+
+const MEGABYTES: u64 = 64;
+
+/// Of how many requests a check plays one.
+const CHECK_PART: u32 = 60;
+
+/// Delays of a timed trace that are worth telling.
+const LATE_MILLIS: u64 = 100;
+
+/// A trace without misses must not make the mean 0.
+const LEAST_RATIO: f64 = 0.01;
