@@ -11,6 +11,7 @@ mod fifo;
 mod lists;
 mod recency;
 pub mod store;
+pub mod score;
 mod tinylfu;
 
 use std::cmp::Reverse;

@@ -11,11 +11,17 @@ const PROTECTED: Queue = 2;
 pub struct TinyLfu {
     lists: Lists<3>,
     sketch: Sketch,
+    /// Somebody had to leave: before, whoever leaves the window just goes on.
+    full: bool,
 }
 
 impl TinyLfu {
     pub fn new(keys: usize) -> TinyLfu {
-        TinyLfu { lists: Lists::new(keys), sketch: Sketch::new(keys) }
+        TinyLfu { lists: Lists::new(keys), sketch: Sketch::new(keys), full: false }
+    }
+
+    fn window_is_full(&self) -> bool {
+        self.lists.len(WINDOW) * 100 > self.len()
     }
 
     fn len(&self) -> usize {
@@ -41,15 +47,19 @@ impl Policy for TinyLfu {
     fn insert(&mut self, key: u32, _: usize) {
         self.sketch.count(key, self.len());
         self.lists.push(WINDOW, key);
+        if !self.full
+            && self.window_is_full()
+            && let Some(key) = self.lists.pop(WINDOW)
+        {
+            self.lists.push(PROBATION, key);
+        }
     }
     fn evict(&mut self) -> u32 {
-        while self.lists.len(WINDOW) * 100 > self.len()
+        self.full = true;
+        if self.window_is_full()
+            && let Some(victim) = self.lists.last(PROBATION).or(self.lists.last(PROTECTED))
             && let Some(candidate) = self.lists.pop(WINDOW)
         {
-            let Some(victim) = self.lists.last(PROBATION).or(self.lists.last(PROTECTED)) else {
-                self.lists.push(PROBATION, candidate);
-                continue;
-            };
             if self.sketch.estimate(candidate) <= self.sketch.estimate(victim) {
                 return candidate;
             }

@@ -8,7 +8,7 @@
 //! - [`index`]: from hash to item; `hash.rs`: the keyed hash.
 //! - `classes.rs`, `slabs.rs`, `large.rs`, `pool.rs`: chunk sizes, chunks of one size, pieces of large items, pages of nobody.
 //! - `entry.rs`, `draft.rs`, `pins.rs`: an item seen under its lock, one being filled, one read without a lock.
-//! - `evict.rs`, `expiry.rs`, `maintain.rs`: making room, finding what is over, background steps; `reassign.rs`: a page moved on demand.
+//! - `rank.rs`, `evict.rs`, `expiry.rs`, `maintain.rs`: who leaves first, making room, finding what is over, background steps; `reassign.rs`: a page moved on demand.
 //! - `restart.rs`, `scan.rs`: memory that outlives the process, and rebuilding all this from its pages.
 //! - `walk.rs`, `check.rs`, `tally.rs`: dumps, invariants, statistics.
 //! - `inner.rs`: what they share, and the order of locks.
@@ -30,6 +30,7 @@ mod maintain;
 pub mod memory;
 mod pins;
 mod pool;
+mod rank;
 mod reassign;
 mod restart;
 mod scan;

@@ -19,9 +19,9 @@ pub struct Row {
 
 /// All of them.
 pub const ROWS: [Row; 8] = [
-    Row { name: "zipf08", about: "a million keys, Zipf 0.8, values of 32 to 1024 bytes", build: |maker| maker.zipf(0.8) },
-    Row { name: "zipf10", about: "the same, Zipf 1.0", build: |maker| maker.zipf(1.0) },
-    Row { name: "zipf12", about: "the same, Zipf 1.2", build: |maker| maker.zipf(1.2) },
+    Row { name: "zipf08", about: "a million keys, Zipf 0.8, values of 32 to 1024 bytes", build: |maker| maker.zipf(0.8, 1) },
+    Row { name: "zipf10", about: "the same, Zipf 1.0", build: |maker| maker.zipf(1.0, 1) },
+    Row { name: "zipf12", about: "the same, Zipf 1.2, values of 256 to 8192 bytes", build: |maker| maker.zipf(1.2, 8) },
     Row { name: "scans", about: "Zipf 1.0, and every so often something reads 50,000 keys once", build: Maker::scans },
     Row { name: "shift", about: "Zipf 0.9, a tenth of the keys becomes another one now and then", build: Maker::shift },
     Row { name: "sizes", about: "three phases with other keys and other sizes: 100, 1000, 300 bytes", build: Maker::sizes },
@@ -89,12 +89,12 @@ impl Maker {
         u8::from(self.count() >= self.limit / 3)
     }
 
-    fn zipf(&mut self, skew: f64) {
+    fn zipf(&mut self, skew: f64, times: u32) {
         self.groups(&[("filling", false), ("all", true)]);
         let zipf = Zipf::new(KEYS, skew);
         while self.count() < self.limit {
             let key = zipf.draw(self.unit());
-            self.get(self.phase(), key, mixed_size(key));
+            self.get(self.phase(), key, mixed_size(key) * times);
         }
     }
 
@@ -136,7 +136,7 @@ impl Maker {
     /// The keys of a phase are gone in the next, so all of the memory has to change hands.
     fn sizes(&mut self) {
         self.groups(&[("100 bytes", true), ("1000 bytes", true), ("300 bytes", true)]);
-        let phases = [(100, 600_000), (1000, 100_000), (300, 300_000)];
+        let phases = [(100, 2_000_000), (1000, 200_000), (300, 600_000)];
         let mut first = 0;
         for ((middle, keys), group) in phases.into_iter().zip(0..) {
             let zipf = Zipf::new(keys, 0.9);
@@ -198,8 +198,13 @@ impl Maker {
     fn flood(&mut self) {
         self.groups(&[("first", false), ("live", true), ("flood", false)]);
         self.trace.timed = true;
+        // Each of the live ones is read every 4, 8 or 16 s.
         let mut turns = vec![Vec::new(); LIVE_MILLIS as usize];
-        (0..LIVE).for_each(|key| turns[(mix(key) % LIVE_MILLIS) as usize].push(key));
+        for key in 0..LIVE {
+            let period = LIVE_MILLIS >> (mix(key) % 3);
+            let turn = mix(key) / 3 % period;
+            (turn..LIVE_MILLIS).step_by(period as usize).for_each(|turn| turns[turn as usize].push(key));
+        }
         let mut next = LIVE;
         let steps = u64::from(SECONDS) * 1000 * u64::from(self.limit) / u64::from(REQUESTS);
         for millis in 0..steps as u32 {
@@ -236,11 +241,11 @@ const SCAN_KEYS: u32 = 50_000;
 const SHIFT_EVERY: u32 = 250_000;
 /// Visitors who come once.
 const ROBOTS: f64 = 0.6;
-const VISITORS_PER_SECOND: f64 = 8500.0;
+const VISITORS_PER_SECOND: f64 = 6500.0;
 const SESSION_TTL: u32 = 30;
-/// Sessions in use during the flood, and the time in which each is read once.
+/// Sessions in use during the flood, and the time in which each is read once at least.
 const LIVE: u32 = 25_000;
-const LIVE_MILLIS: u32 = 12_000;
+const LIVE_MILLIS: u32 = 16_000;
 const FLOOD_PER_MILLI: u32 = 25;
 
 /// Scrambles a number.
