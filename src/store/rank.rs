@@ -16,7 +16,7 @@ use crate::sync::Ordering;
 use arrayvec::ArrayVec;
 
 /// How many times its idle time an item counts that was never hit.
-const PROBATION_WEIGHT: u32 = 3;
+const PROBATION_WEIGHT: u32 = 2;
 /// Items looked at to find victims.
 pub const LOOKS: u32 = 128;
 /// Of so many items looked at one is evicted.
