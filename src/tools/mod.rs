@@ -22,7 +22,9 @@ use crate::server::exit::{FAILURE, SUCCESS, USAGE};
 use crate::server::subcommands::{SUBCOMMANDS, Subcommand};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::error::Error;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
@@ -30,6 +32,14 @@ use std::path::PathBuf;
 /// Why a subcommand could not do what it was told, in a line.
 #[derive(Debug)]
 pub struct Failure(pub String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Failure {}
 
 /// Runs the subcommand that `words` begin with and returns the exit code; `None` when they begin with none.
 #[must_use]

@@ -129,8 +129,8 @@ struct Conn {
     is_busy: bool,
     /// When the burst under way was due, in nanoseconds.
     due: u64,
-    /// When the next one is.
-    next_due: f64,
+    /// The number of the next one among the bursts of all connections.
+    next_turn: usize,
 }
 
 /// A run under way.
@@ -138,10 +138,19 @@ struct Run {
     limit: Limit,
     /// When it ends, if it ends by time.
     end: u64,
+    /// When it began.
+    start: u64,
     /// Nanoseconds from a burst of one connection to the next one's; 0 when flat out.
     step: f64,
     /// The number of the burst that is due next, over all connections.
     turn: usize,
+}
+
+impl Run {
+    /// When a burst is due.
+    fn due(&self, turn: usize) -> u64 {
+        self.start + (self.step * turn as f64) as u64
+    }
 }
 
 impl Player {
@@ -159,7 +168,7 @@ impl Player {
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut SourceFd(&socket.descriptor()), Token(token), interest).map_err(broken)?;
             let (outgoing, replies) = (Outgoing::default(), Replies::default());
-            conns.push(Conn { socket, outgoing, replies, is_busy: false, due: 0, next_due: 0.0 });
+            conns.push(Conn { socket, outgoing, replies, is_busy: false, due: 0, next_turn: 0 });
         }
         let report = Report::new()?;
         let draws = Draws::new(plan.mix, Arc::clone(&plan.items), number, plan.replay);
@@ -231,10 +240,10 @@ impl Player {
         let end = if let Limit::For(time) = limit { start + time.as_nanos() as u64 } else { u64::MAX };
         self.next_fill = if let Limit::Fill { rest, .. } = limit { rest } else { 0 };
         self.bursts = 0;
-        let run = Run { limit, end, step, turn: 0 };
+        let run = Run { limit, end, start, step, turn: 0 };
         for number in 0..self.conns.len() {
-            // Spread over the interval, so that they do not all come at once.
-            self.conns[number].next_due = start as f64 + step * number as f64;
+            // They take turns, so that they do not all come at once.
+            self.conns[number].next_turn = number;
             if !at_a_rate {
                 self.start(number, &run, start)?;
             }
@@ -248,21 +257,16 @@ impl Player {
         if run.step == 0.0 || self.is_over(run, now) {
             return Ok(run.end);
         }
-        // Connections take turns, in the order in which their bursts are due; one that is still busy then goes on by itself.
-        loop {
+        // One that is still busy when its turn comes goes on by itself.
+        while run.due(run.turn) <= now {
             let number = run.turn % self.conns.len();
-            let conn = &self.conns[number];
-            if conn.next_due > now as f64 {
-                return Ok((conn.next_due as u64).min(run.end));
-            }
             run.turn += 1;
-            if !conn.is_busy {
+            let conn = &self.conns[number];
+            if !conn.is_busy && run.due(conn.next_turn) <= now {
                 self.start(number, run, now)?;
-            } else if run.turn.is_multiple_of(self.conns.len()) {
-                // All are late. Their answers will wake us.
-                return Ok(now + AWAKE_NANOS);
             }
         }
+        Ok(run.due(run.turn).min(run.end))
     }
 
     fn is_over(&self, run: &Run, now: u64) -> bool {
@@ -288,7 +292,7 @@ impl Player {
             self.busy -= 1;
             self.conns[number].is_busy = false;
             let now = self.plan.clock.running_nanos();
-            if run.step == 0.0 || self.conns[number].next_due <= now as f64 {
+            if run.step == 0.0 || run.due(self.conns[number].next_turn) <= now {
                 self.start(number, run, now)?;
             }
         }
@@ -300,9 +304,10 @@ impl Player {
         if self.is_over(run, now) {
             return Ok(());
         }
+        let count = self.conns.len();
         let conn = &mut self.conns[number];
-        conn.due = if run.step > 0.0 { conn.next_due as u64 } else { now };
-        conn.next_due += self.plan.interval_nanos;
+        conn.due = if run.step > 0.0 { run.due(conn.next_turn) } else { now };
+        conn.next_turn += count;
         conn.outgoing.clear();
         if let Limit::Fill { step, .. } = run.limit {
             self.spell_fill(number, step);

@@ -55,8 +55,19 @@ impl Report {
     /// # Errors
     /// When there is no memory for the counts.
     pub fn add(&mut self, other: &Report) -> Result<(), Failure> {
+        let seconds = self.seconds.max(other.seconds);
+        self.follow(other)?;
+        self.seconds = seconds;
+        Ok(())
+    }
+
+    /// Adds what was done afterwards.
+    ///
+    /// # Errors
+    /// When there is no memory for the counts.
+    pub fn follow(&mut self, other: &Report) -> Result<(), Failure> {
         self.counts.add(&other.counts);
-        self.seconds = self.seconds.max(other.seconds);
+        self.seconds += other.seconds;
         let mut pairs = self.latencies.iter_mut().zip(&other.latencies);
         pairs.try_for_each(|(sum, part)| sum.add(part)).map_err(|error| Failure(error.to_string()))
     }

@@ -43,6 +43,16 @@ impl Cpu {
         }
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Cpu) -> Cpu {
+        Cpu {
+            nanos: self.nanos + other.nanos,
+            user_ticks: self.user_ticks + other.user_ticks,
+            ticks: self.ticks + other.ticks,
+        }
+    }
+
     /// Which part of it was in user code.
     #[must_use]
     pub fn user_share(self) -> f64 {
