@@ -448,7 +448,11 @@ def an_upgrade_restarts_it_and_keeps_what_the_operator_changed():
     first = pid()
     text = CONFIG.read_text().replace("-m 64", "-m 100")
     CONFIG.write_text(text)
-    run("dpkg", "--install", "--force-confold", PACKAGE)
+    with connection() as client:
+        client.sendall(b"get no")
+        run("dpkg", "--install", "--force-confold", PACKAGE)
+        client.sendall(b"ne\r\n")
+        assert client.recv(5, socket.MSG_WAITALL) == b"END\r\n", "connections stay"
     assert pid() not in (0, first) and CONFIG.read_text() == text
     assert b"STAT limit_maxbytes 104857600\r\n" in ask(b"stats")
     assert ask(b"version", ("127.0.0.1", 11212)) == OURS, "instances go on too"

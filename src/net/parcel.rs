@@ -1,12 +1,12 @@
 //! Any number of descriptors behind a single one: they are in flight inside a socket, sent and not yet received, and stay open for as
 //! long as somebody holds that socket.
 //!
-//! So a service manager that keeps descriptors has one to keep. (systemd compares each new one with all it has: four thousand take
-//! it twelve seconds.) The kernel bounds what can be sent: [`PER_MESSAGE`] at a time; as many in flight, of one user, as the sender may have
-//! open files; and the socket's buffer, with Debian's settings some 80,000.
+//! So a service manager that keeps descriptors has one to keep. (systemd compares each new one with all it has: four thousand
+//! take it twelve seconds.) The kernel bounds what can be sent: [`PER_MESSAGE`] at a time; as many in flight, of one user, as the
+//! sender may have open files; and the socket's buffer, with Debian's settings some 80,000.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use sendfd::{RecvWithFd as _, SendWithFd as _};
@@ -71,7 +71,7 @@ pub fn receive(parcel: OwnedFd) -> io::Result<Vec<Option<OwnedFd>>> {
         };
         for &fd in &raw[..received] {
             let fd = socket::adopt(fd)?;
-            socket::set_outlives_exec(std::os::fd::AsFd::as_fd(&fd), false)?;
+            socket::set_outlives_exec(fd.as_fd(), false)?;
             descriptors.push(Some(fd));
         }
         let missing = usize::from(count[0]).saturating_sub(received);
@@ -84,7 +84,6 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::io::{Read as _, Write as _};
-    use std::os::fd::AsFd as _;
 
     #[test]
     fn more_descriptors_than_fit_a_message_arrive_in_order() {
