@@ -189,6 +189,7 @@ impl Options {
                 .arg(options::count("keys", "1000000", "small items held"))
                 .arg(only.value_parser(names).help("only these"))
                 .arg(options::flag("json", "a JSON object for each line of the table"))
+                .arg(options::check())
                 .get_matches();
         let seconds: f64 = matches.remove_one("seconds").unwrap_or(1.0);
         Options {

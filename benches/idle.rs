@@ -19,6 +19,7 @@ fn main() -> Result<(), Failure> {
     let options = options::command("idle", "What idle connections cost the busy ones")
         .arg(count("idle", "18000", "idle connections"))
         .arg(count("rounds", "10", "pairs of measurements"))
+        .arg(options::check())
         .get_matches();
     let is_check = options.get_flag("check");
     let (idle, rounds) =

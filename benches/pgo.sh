@@ -41,7 +41,7 @@ done
 train() { LLVM_PROFILE_FILE=/dev/null "$binary" bench --server "$socket" --seconds 2 "$@" >/dev/null; }
 for protocol in text meta binary; do
   train --protocol $protocol
-  train --protocol $protocol --pipeline 16 --sets 30 --touches 5
+  train --protocol $protocol --pipeline 16 --sets 30 --touches 5 --incrs 10 --deletes 5 --misses 10
   train --protocol $protocol --multiget 100
   train --protocol $protocol --value-size 100000 --keys 500 --connections 10 --sets 50
 done

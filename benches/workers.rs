@@ -1,7 +1,7 @@
-//! Measures throughput with two workers, memhold's beside memcached's and beside memhold's own with one, in turns.
+//! Measures throughput with two workers, memhold's beside memcached's, and of each over its own with one worker, in turns.
 //!
 //! Server and client share all cores, so this says less than CPU time does: on a machine with few of them the client is a part of the
-//! figure, the same one for all three servers.
+//! figure, the same one for all servers.
 
 mod support;
 
@@ -17,7 +17,8 @@ use support::server::{Cores, Server};
 
 fn main() -> Result<(), Failure> {
     let options = options::command("workers", "Throughput with two workers, beside memcached's and beside one worker")
-        .arg(count("rounds", "10", "triples of measurements"))
+        .arg(count("rounds", "10", "measurements of each"))
+        .arg(options::check())
         .get_matches();
     let is_check = options.get_flag("check");
     let (rounds, keys) = if is_check { (1, 2_000) } else { (number(&options, "rounds").max(1), KEYS) };
@@ -25,15 +26,12 @@ fn main() -> Result<(), Failure> {
     let cores = Cores { server: None };
     let world = World::new(keys, DRAWS);
     let mut servers = Vec::new();
-    for (path, workers) in [(&ours, "2"), (&theirs, "2"), (&ours, "1")] {
+    for (path, workers) in [(&ours, "2"), (&theirs, "2"), (&ours, "1"), (&theirs, "1")] {
         let server = Server::start(&cores.command(path), &["-t", workers, "-m", "1024"])?;
         server.store(&world.sessions, None)?;
         servers.push(server);
     }
-    println!(
-        "| scenario | thousand requests/s, ours -t 2 / theirs -t 2 / ours -t 1 | us/request | ours over theirs | -t 2 over -t 1 |"
-    );
-    println!("| --- | --- | --- | --- | --- |");
+    println!("{HEADER}");
     for name in ["get", "set", "get-16", "set-16"] {
         let scenario = Scenario::named(name);
         let mut players = Vec::new();
@@ -42,7 +40,7 @@ fn main() -> Result<(), Failure> {
         }
         let mut figures = Vec::new();
         for _ in 0..rounds {
-            let mut samples = [Sample::new()?, Sample::new()?, Sample::new()?];
+            let mut samples = [Sample::new()?, Sample::new()?, Sample::new()?, Sample::new()?];
             for _ in 0..SLICES {
                 for ((server, player), sample) in servers.iter().zip(&mut players).zip(&mut samples) {
                     sample.measure(server, player)?;
@@ -50,15 +48,24 @@ fn main() -> Result<(), Failure> {
             }
             figures.push(samples.map(|sample| (sample.rate(), sample.cpu())));
         }
-        let rates =
-            [0, 1, 2].map(|side| format!("{:.0}", median_of(figures.iter().map(|round| round[side].0)))).join(" / ");
-        let costs =
-            [0, 1, 2].map(|side| format!("{:.2}", median_of(figures.iter().map(|round| round[side].1)))).join(" / ");
-        let over = |other: usize| Ratios::new(figures.iter().map(|round| [round[0].0, round[other].0])).shown();
-        println!("| {name} | {rates} | {costs} | {} | {} |", over(1), over(2));
+        let medians = |value: fn(&(f64, f64)) -> f64, digits: usize| {
+            let median = |side: usize| median_of(figures.iter().map(|round| value(&round[side])));
+            [0, 1, 2, 3].map(|side| format!("{:.digits$}", median(side))).join(" / ")
+        };
+        let (rates, costs) = (medians(|figure| figure.0, 0), medians(|figure| figure.1, 2));
+        let over = |[side, other]: [usize; 2]| {
+            Ratios::new(figures.iter().map(|round| [round[side].0, round[other].0])).shown()
+        };
+        let [both, ours, theirs] = [[0, 1], [0, 2], [1, 3]].map(over);
+        println!("| {name} | {rates} | {costs} | {both} | {ours} | {theirs} |");
     }
     Ok(())
 }
+
+const HEADER: &str = "\
+| scenario | thousand requests/s: ours and theirs -t 2, ours and theirs -t 1 | server CPU us/request, same order \
+| ours over theirs, -t 2 | ours, -t 2 over -t 1 | theirs, -t 2 over -t 1 |
+| --- | --- | --- | --- | --- | --- |";
 
 const KEYS: u64 = 1_000_000;
 const DRAWS: usize = 1 << 18;
