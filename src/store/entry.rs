@@ -296,7 +296,7 @@ impl<'s> Entry<'s> {
 
 #[inline]
 fn value_len(chunk: Chunk<'_>, layout: Layout) -> usize {
-    if layout.large { chunk.large_len().load(Ordering::Relaxed) as usize } else { layout.value_len }
+    if layout.large { chunk.large_len() as usize } else { layout.value_len }
 }
 
 /// Pins a value, whose mark is in `state` already.

@@ -465,7 +465,7 @@ impl Inner {
             let chunk = Chunk::named(&self.arena, head);
             let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed)) / TICKS_PER_SECOND;
             if let Some(logger) = self.told(Streams::EVICTIONS) {
-                let size = chunk.large_len().load(Ordering::Relaxed) as usize;
+                let size = chunk.large_len() as usize;
                 let told = Told { state, idle, class: self.classes.large, size };
                 self.tell_eviction(logger, chunk, told, Stable::from_guard(&**large), now);
             }

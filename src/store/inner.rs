@@ -335,7 +335,7 @@ impl Inner {
     pub fn free_large(&self, large: &mut Large, name: Ref) {
         let head = Chunk::named(&self.arena, name);
         let (_, layout) = head.shape();
-        let total = layout.value_at() + head.large_len().load(Ordering::Relaxed) as usize;
+        let total = layout.value_at() + head.large_len() as usize;
         large.counts.requested -= total as u64;
         large.unlink(&self.arena, name);
         let mut released = Vec::new();

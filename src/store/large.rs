@@ -307,7 +307,7 @@ pub fn chain_is_whole(arena: &Arena, head: Chunk<'_>) -> bool {
     if !layout.large || layout.key_len == 0 {
         return false;
     }
-    let value_len = head.large_len().load(Ordering::Relaxed) as usize;
+    let value_len = head.large_len() as usize;
     let (mut room, mut next) = (room, head.large_next());
     while next != Ref(0) {
         // The first piece beyond the value's end would be one too many, and a ring of pieces has no end.

@@ -327,7 +327,7 @@ impl Inner {
         wrong.iter().for_each(|chunk| large::mark_head(&self.arena, chunk.name(), false));
         let mut sequence = 0;
         for head in heads {
-            let value_len = head.large_len().load(Ordering::Relaxed) as usize;
+            let value_len = head.large_len() as usize;
             large.counts.requested += (head.shape().1.value_at() + value_len) as u64;
             self.forget_readers(head);
             let hash = self.take_note(head, &mut sequence);
@@ -345,7 +345,7 @@ impl Inner {
         if layout.large {
             large::mark_head(&self.arena, loser, false);
             let mut large = lock(&self.large);
-            let total = layout.value_at() + chunk.large_len().load(Ordering::Relaxed) as usize;
+            let total = layout.value_at() + chunk.large_len() as usize;
             large.counts.requested -= total as u64;
             large.discard(&self.arena, &self.facts, chunk);
             return;

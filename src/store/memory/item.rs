@@ -270,8 +270,14 @@ impl<'a> Chunk<'a> {
 
     /// Of a large item: the length of its value.
     #[must_use]
-    pub fn large_len(&self) -> &'a AtomicU32 {
-        self.arena.word32(self.offset + HEADER)
+    pub fn large_len(&self) -> u32 {
+        self.arena.word32(self.offset + HEADER).load(Ordering::Relaxed)
+    }
+    /// Sets it.
+    pub fn set_large_len(&self, len: u32) {
+        if super::alive() {
+            self.arena.word32(self.offset + HEADER).store(len, Ordering::Relaxed);
+        }
     }
     /// Of a large item: its place in the ring of large items.
     #[must_use]
