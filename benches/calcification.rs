@@ -3,24 +3,22 @@
 //!
 //! Acts that take their time are played on both servers at once. What nobody has read is judged by how much of it is there at the end.
 
-#[allow(dead_code, reason = "each bench uses a part")]
-mod load;
-#[allow(dead_code, reason = "each bench uses a part")]
-mod server;
+mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use memhold::tools::Failure as Refusal;
+
 use memhold::tools::link::Link;
-use server::{Failure, Server};
+use support::Failure;
+use support::options;
+use support::server::Server;
 
 fn main() -> Result<(), Failure> {
-    let options = parse();
-    let servers = ["ours", "theirs"].map(|name| options.get_one::<PathBuf>(name).cloned().unwrap_or_default());
+    let options = options::command("calcification", "What a full server has room for").arg(options::check()).get_matches();
+    let servers = options::servers(&options);
     let check = options.get_flag("check");
     println!("| on a full server of 256 MiB | memhold | memcached |\n| --- | --- | --- |");
     for act in ACTS {
@@ -92,7 +90,7 @@ impl Act {
         if let Some(flood) = self.flood {
             client.flood(&flood, &self.arriving)?;
         }
-        Ok(client.found(&self.arriving, 0..self.arriving.count)?)
+        client.found(&self.arriving, 0..self.arriving.count)
     }
 }
 
@@ -103,12 +101,12 @@ struct Client {
 }
 
 impl Client {
-    fn open(server: &Server) -> Result<Client, Refusal> {
+    fn open(server: &Server) -> Result<Client, Failure> {
         Ok(Client { link: Link::open(&server.address.to_string())?, value: Vec::new() })
     }
 
     /// Stores items. A server may refuse some: they will not be found.
-    fn set(&mut self, kind: &Kind, numbers: std::ops::Range<u64>) -> Result<(), Refusal> {
+    fn set(&mut self, kind: &Kind, numbers: std::ops::Range<u64>) -> Result<(), Failure> {
         let batch_len = (BATCH_BYTES / kind.value_len as u64).clamp(1, BATCH);
         for start in numbers.clone().step_by(batch_len as usize) {
             let end = (start + batch_len).min(numbers.end);
@@ -128,7 +126,7 @@ impl Client {
     }
 
     /// Stores items evenly over a time.
-    fn arrive(&mut self, kind: &Kind, time: Duration) -> Result<(), Refusal> {
+    fn arrive(&mut self, kind: &Kind, time: Duration) -> Result<(), Failure> {
         let start = Instant::now();
         let mut done = 0;
         while done < kind.count {
@@ -144,7 +142,7 @@ impl Client {
     }
 
     /// Stores `flood` while each of the others is read every so often.
-    fn flood(&mut self, flood: &Kind, others: &Kind) -> Result<(), Refusal> {
+    fn flood(&mut self, flood: &Kind, others: &Kind) -> Result<(), Failure> {
         let rounds = USES * others.count / BATCH;
         for round in 0..rounds {
             self.set(flood, flood.count * round / rounds..flood.count * (round + 1) / rounds)?;
@@ -155,7 +153,7 @@ impl Client {
     }
 
     /// How many of the items are there.
-    fn found(&mut self, kind: &Kind, numbers: std::ops::Range<u64>) -> Result<u64, Refusal> {
+    fn found(&mut self, kind: &Kind, numbers: std::ops::Range<u64>) -> Result<u64, Failure> {
         let mut found = 0;
         for start in numbers.clone().step_by(BATCH as usize) {
             let end = (start + BATCH).min(numbers.end);
@@ -170,19 +168,6 @@ impl Client {
         }
         Ok(found)
     }
-}
-
-fn parse() -> ArgMatches {
-    let path = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name).long(name).default_value(default).value_parser(value_parser!(PathBuf)).help(help)
-    };
-    Command::new("calcification")
-        .about("What a full server has room for")
-        .arg(path("ours", env!("CARGO_BIN_EXE_memhold"), "the server to look at"))
-        .arg(path("theirs", "/usr/bin/memcached", "the server to compare with"))
-        .arg(Arg::new("check").long("check").action(ArgAction::SetTrue).help("little of everything, to see that it works"))
-        .arg(Arg::new("bench").long("bench").num_args(0).hide(true))
-        .get_matches()
 }
 
 /// Requests sent at once, and their bytes about.

@@ -3,25 +3,28 @@
 //!
 //! `--simulate` leaves the servers out. Times to live are real seconds, so two of the traces take a minute each.
 
-#[allow(dead_code, reason = "each bench uses a part")]
-mod load;
 mod policies;
-#[allow(dead_code, reason = "each bench uses a part")]
-mod server;
+mod support;
 
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches};
 
 use memhold::tools::trace::generate::{ROWS, Row};
 use memhold::tools::trace::replay::{Outcome, replay};
 use memhold::tools::trace::{Found, Trace};
 use policies::{OVERHEAD, POLICIES, simulate, store};
-use server::{Failure, Server};
+use support::Failure;
+use support::options::{self, flag};
+use support::server::Server;
 
 fn main() -> Result<(), Failure> {
-    let options = parse();
+    let options = options::command("eviction", "Hit ratios at equal memory")
+        .arg(Arg::new("trace").long("trace").help("one of them only"))
+        .arg(flag("simulate", "no servers, only simulations"))
+        .arg(options::check())
+        .get_matches();
     let part = if options.get_flag("check") { CHECK_PART } else { 1 };
     let wanted = options.get_one::<String>("trace");
     let rows = ROWS.iter().filter(|row| wanted.is_none_or(|wanted| wanted == row.name));
@@ -64,8 +67,7 @@ struct Played {
 impl Pair {
     /// Finds out with which `-m` ours takes as much memory as theirs with 64.
     fn new(options: &ArgMatches, part: u32) -> Result<Pair, Failure> {
-        let paths = ["ours", "theirs"].map(|name| options.get_one::<PathBuf>(name).cloned().unwrap_or_default());
-        let mut pair = Pair { paths, megabytes: [MEGABYTES; 2] };
+        let mut pair = Pair { paths: options::servers(options), megabytes: [MEGABYTES; 2] };
         let [ours, theirs] = pair.play(&ROWS[0].make(part.max(3)))?;
         let more = theirs.resident_bytes as f64 - ours.resident_bytes as f64;
         pair.megabytes[0] = (MEGABYTES as f64 + (more / f64::from(1 << 20)).round()) as u64;
@@ -89,7 +91,7 @@ impl Pair {
 
 fn play(path: &Path, megabytes: u64, trace: &Trace) -> Result<Played, Failure> {
     let server = Server::start(&[path.as_os_str()], &["-m", &megabytes.to_string(), "-t", "1"])?;
-    let outcome = replay(trace, &server.address.to_string(), |_| {}).map_err(|failure| failure.0)?;
+    let outcome = replay(trace, &server.address.to_string(), |_| {})?;
     Ok(Played { outcome, resident_bytes: server.resident_bytes()?, megabytes })
 }
 
@@ -134,24 +136,6 @@ fn print_ratios(ratios: &[(&Row, f64)]) {
     let logs: f64 = ratios.iter().map(|(_, ratio)| ratio.max(LEAST_RATIO).ln()).sum();
     println!("| geometric mean | {:.3} |", (logs / ratios.len() as f64).exp());
     println!("\nSimulated caches have {MEGABYTES} MiB and {OVERHEAD} bytes of overhead an item.");
-}
-
-fn parse() -> ArgMatches {
-    let path = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name).long(name).default_value(default).value_parser(value_parser!(PathBuf)).help(help)
-    };
-    let flag = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-    };
-    Command::new("eviction")
-        .about("Hit ratios at equal memory")
-        .arg(path("ours", env!("CARGO_BIN_EXE_memhold"), "the server to look at"))
-        .arg(path("theirs", "/usr/bin/memcached", "the server to compare with"))
-        .arg(Arg::new("trace").long("trace").help("one of them only"))
-        .arg(flag("simulate", "no servers, only simulations"))
-        .arg(flag("check", "short traces, to see that everything works"))
-        .arg(Arg::new("bench").long("bench").num_args(0).hide(true))
-        .get_matches()
 }
 
 const MEGABYTES: u64 = 64;
