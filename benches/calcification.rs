@@ -9,15 +9,14 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-
-
-use memhold::tools::link::Link;
 use support::Failure;
+use support::bulk::{BATCH, Bulk, Kind, never};
 use support::options;
 use support::server::Server;
 
 fn main() -> Result<(), Failure> {
-    let options = options::command("calcification", "What a full server has room for").arg(options::check()).get_matches();
+    let options =
+        options::command("calcification", "What a full server has room for").arg(options::check()).get_matches();
     let servers = options::servers(&options);
     let check = options.get_flag("check");
     println!("| on a full server of 256 MiB | memhold | memcached |\n| --- | --- | --- |");
@@ -32,14 +31,6 @@ fn main() -> Result<(), Failure> {
         println!("| {} | {ours} | {theirs} |", act.title);
     }
     Ok(())
-}
-
-/// Items of one kind.
-#[derive(Clone, Copy)]
-struct Kind {
-    prefix: &'static str,
-    count: u64,
-    value_len: usize,
 }
 
 /// What happens to a full server.
@@ -84,95 +75,42 @@ impl Act {
     /// How many of those that arrived are there at the end.
     fn play(&self, path: &Path) -> Result<u64, Failure> {
         let server = Server::start(&[path.as_os_str()], &["-m", "256", "-t", "1"])?;
-        let mut client = Client::open(&server)?;
-        client.set(&SMALL, 0..SMALL.count)?;
-        client.arrive(&self.arriving, Duration::from_secs(self.seconds))?;
-        if let Some(flood) = self.flood {
-            client.flood(&flood, &self.arriving)?;
+        let mut bulk = Bulk::open(&server)?;
+        bulk.set(&SMALL, 0..SMALL.count, never)?;
+        arrive(&mut bulk, &self.arriving, Duration::from_secs(self.seconds))?;
+        if let Some(other) = self.flood {
+            flood(&mut bulk, &other, &self.arriving)?;
         }
-        client.found(&self.arriving, 0..self.arriving.count)
+        Ok(bulk.found(&self.arriving, 0..self.arriving.count)?)
     }
 }
 
-/// One connection, requests in batches.
-struct Client {
-    link: Link,
-    value: Vec<u8>,
+/// Stores items evenly over a time.
+fn arrive(bulk: &mut Bulk, kind: &Kind, time: Duration) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut done = 0;
+    while done < kind.count {
+        let share = start.elapsed().as_secs_f64() / time.as_secs_f64().max(1e-9);
+        let due = ((kind.count as f64 * share) as u64).clamp(done, kind.count);
+        bulk.set(kind, done..due, never)?;
+        done = due;
+        if due < kind.count {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
 }
 
-impl Client {
-    fn open(server: &Server) -> Result<Client, Failure> {
-        Ok(Client { link: Link::open(&server.address.to_string())?, value: Vec::new() })
+/// Stores one kind while each of the others is read every so often.
+fn flood(bulk: &mut Bulk, flood: &Kind, others: &Kind) -> Result<(), Failure> {
+    let rounds = USES * others.count / BATCH;
+    for round in 0..rounds {
+        bulk.set(flood, flood.count * round / rounds..flood.count * (round + 1) / rounds, never)?;
+        let first = round * BATCH % others.count;
+        bulk.found(others, first..(first + BATCH).min(others.count))?;
     }
-
-    /// Stores items. A server may refuse some: they will not be found.
-    fn set(&mut self, kind: &Kind, numbers: std::ops::Range<u64>) -> Result<(), Failure> {
-        let batch_len = (BATCH_BYTES / kind.value_len as u64).clamp(1, BATCH);
-        for start in numbers.clone().step_by(batch_len as usize) {
-            let end = (start + batch_len).min(numbers.end);
-            let mut batch = Vec::new();
-            for number in start..end {
-                let Kind { prefix, value_len, .. } = kind;
-                batch.extend_from_slice(format!("ms {prefix}:{number} {value_len}\r\n").as_bytes());
-                batch.resize(batch.len() + value_len, b'v');
-                batch.extend_from_slice(b"\r\n");
-            }
-            self.link.send(&batch)?;
-            for _ in start..end {
-                self.link.line()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Stores items evenly over a time.
-    fn arrive(&mut self, kind: &Kind, time: Duration) -> Result<(), Failure> {
-        let start = Instant::now();
-        let mut done = 0;
-        while done < kind.count {
-            let share = start.elapsed().as_secs_f64() / time.as_secs_f64().max(1e-9);
-            let due = ((kind.count as f64 * share) as u64).clamp(done, kind.count);
-            self.set(kind, done..due)?;
-            done = due;
-            if due < kind.count {
-                thread::sleep(Duration::from_millis(5));
-            }
-        }
-        Ok(())
-    }
-
-    /// Stores `flood` while each of the others is read every so often.
-    fn flood(&mut self, flood: &Kind, others: &Kind) -> Result<(), Failure> {
-        let rounds = USES * others.count / BATCH;
-        for round in 0..rounds {
-            self.set(flood, flood.count * round / rounds..flood.count * (round + 1) / rounds)?;
-            let first = round * BATCH % others.count;
-            self.found(others, first..(first + BATCH).min(others.count))?;
-        }
-        Ok(())
-    }
-
-    /// How many of the items are there.
-    fn found(&mut self, kind: &Kind, numbers: std::ops::Range<u64>) -> Result<u64, Failure> {
-        let mut found = 0;
-        for start in numbers.clone().step_by(BATCH as usize) {
-            let end = (start + BATCH).min(numbers.end);
-            let batch: String = (start..end).map(|number| format!("mg {}:{number} s v\r\n", kind.prefix)).collect();
-            self.link.send(batch.as_bytes())?;
-            for _ in start..end {
-                if self.link.line()? != b"EN" {
-                    self.link.bytes(kind.value_len + 2, &mut self.value)?;
-                    found += 1;
-                }
-            }
-        }
-        Ok(found)
-    }
+    Ok(())
 }
-
-/// Requests sent at once, and their bytes about.
-const BATCH: u64 = 100;
-const BATCH_BYTES: u64 = 300_000;
 
 /// How often each session is read during the flood.
 const USES: u64 = 4;

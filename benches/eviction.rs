@@ -76,7 +76,8 @@ impl Pair {
 
     /// Plays a trace on both, at once where it takes its time anyway.
     fn play(&self, trace: &Trace) -> Result<[Played; 2], Failure> {
-        let one = |number: usize| play(&self.paths[number], self.megabytes[number], trace).map_err(|error| error.to_string());
+        let one =
+            |number: usize| play(&self.paths[number], self.megabytes[number], trace).map_err(|error| error.to_string());
         let (ours, theirs) = if trace.timed {
             thread::scope(|scope| {
                 let theirs = scope.spawn(|| one(1));
@@ -91,7 +92,7 @@ impl Pair {
 
 fn play(path: &Path, megabytes: u64, trace: &Trace) -> Result<Played, Failure> {
     let server = Server::start(&[path.as_os_str()], &["-m", &megabytes.to_string(), "-t", "1"])?;
-    let outcome = replay(trace, &server.address.to_string(), |_| {})?;
+    let outcome = replay(trace, &server.target().address, |_| {})?;
     Ok(Played { outcome, resident_bytes: server.resident_bytes()?, megabytes })
 }
 

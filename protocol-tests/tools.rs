@@ -564,6 +564,31 @@ fn load(server: &str, more: &[&str]) -> String {
 }
 
 #[test]
+fn a_trace_is_played_and_what_was_found_is_told() {
+    let folder = Folder::new("tools-trace");
+    let file = folder.path("trace.csv");
+    let lines = [
+        "# time,op,key,size,ttl",
+        "0,get,a,100",
+        "0,get,a,100",
+        "0,set,b",
+        "0.2,gat,b,0,9",
+        "0.3,delete,a",
+        "0.3,get,a,5",
+    ];
+    fs::write(&file, lines.join("\n")).expect("a folder of our own");
+    let mut binaries = vec![memhold()];
+    binaries.extend(server::memcached());
+    for binary in binaries {
+        let server = Server::start(&binary, &[]);
+        let said = done(&["bench", "--json", "--server", &address(&server), "--trace", &file]);
+        assert!(said.starts_with("{\"hit_ratio\":0.500000,\"requests\":6,"), "{said}");
+        assert!(said.contains("\"groups\":{\"all\":{\"asked\":4,\"hits\":2}}"), "{said}");
+    }
+    assert!(refused(&["bench", "--trace", "zipf99"]).contains("zipf99 is no file, and none of zipf08, zipf10"));
+}
+
+#[test]
 fn every_kind_of_request_is_answered_in_every_protocol_also_on_a_unix_socket() {
     let folder = Folder::new("tools-bench-unix");
     let socket = folder.path("socket");

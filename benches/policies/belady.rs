@@ -24,7 +24,8 @@ impl Belady {
         for (at, request) in trace.requests.iter().enumerate().rev() {
             let at_next = at as u32;
             // What is stored anew is not asked for.
-            next_use[at] = std::mem::replace(&mut due[request.key as usize], if request.op.reads() { at_next } else { NEVER });
+            next_use[at] =
+                std::mem::replace(&mut due[request.key as usize], if request.op.reads() { at_next } else { NEVER });
         }
         due.fill(NEVER);
         Belady { next_use, waiting: BTreeSet::new(), due }

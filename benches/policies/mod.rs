@@ -11,7 +11,6 @@ mod fifo;
 mod lists;
 mod recency;
 pub mod store;
-pub mod score;
 mod tinylfu;
 
 use std::cmp::Reverse;
@@ -106,7 +105,11 @@ impl Cache<'_> {
         self.used = self.used - item.bytes + bytes;
         item.bytes = bytes;
         self.set_expiry(request);
-        if there { self.policy.hit(request.key, at) } else { self.policy.insert(request.key, at) }
+        if there {
+            self.policy.hit(request.key, at)
+        } else {
+            self.policy.insert(request.key, at)
+        }
         while self.used > self.capacity {
             let key = self.policy.evict();
             self.take_out(key, false);

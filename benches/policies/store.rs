@@ -40,8 +40,6 @@ pub fn run(trace: &Trace, memory_bytes: u64) -> Vec<Found> {
             found[usize::from(request.group)].count(hit);
         }
     }
-    let totals = store.totals();
-    if std::env::var("TALK").is_ok() { eprintln!("evictions {} unfetched {} moved {} rescues {} items {} reclaimed {} {}", totals.evictions, totals.evicted_unfetched, totals.slabs_moved, totals.slab_reassign_rescues, totals.curr_items, totals.reclaimed, totals.crawler_reclaimed); }
     found
 }
 

@@ -86,7 +86,8 @@ impl Sketch {
     }
 
     fn place(row: usize, key: u32, len: usize) -> usize {
-        const ODD: [u64; 4] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67b1_9e37_79f9, 0x27d4_eb2f_1656_67c5];
+        const ODD: [u64; 4] =
+            [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67b1_9e37_79f9, 0x27d4_eb2f_1656_67c5];
         ((u64::from(key) + 1).wrapping_mul(ODD[row]) >> 32) as usize % len
     }
 

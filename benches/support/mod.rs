@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each bench uses a part")]
 
+pub mod bulk;
 pub mod crowd;
 pub mod options;
 pub mod rounds;

@@ -99,6 +99,12 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
             },
             Flag { long: "seconds", value: "N", default: "10", help: "How long to measure" },
             Flag {
+                long: "trace",
+                value: "NAME|FILE",
+                default: "",
+                help: "Play a trace instead, and tell how much of it was found; --server and --json count",
+            },
+            Flag {
                 long: "tls-ca",
                 value: "FILE",
                 default: "",

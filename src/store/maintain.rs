@@ -136,7 +136,8 @@ impl Inner {
     }
 
     fn empty_oldest(&self, now: Now) -> bool {
-        let rated = self.standings.iter().zip(0..).map(|(standing, index)| (standing.age_with_less(), standing.pages(), index));
+        let rated =
+            self.standings.iter().zip(0..).map(|(standing, index)| (standing.age_with_less(), standing.pages(), index));
         let Some((.., index)) = rated.filter(|&(_, pages, _)| pages > 0).max() else { return false };
         if index == self.slabs.len() {
             self.empty_large_page(&mut lock(&self.large), now)

@@ -57,7 +57,10 @@ pub fn run(program: &str, words: &[Vec<u8>]) -> Option<u8> {
         "dump" => dump::run(&dump_options(&mut matches)),
         "load" => load::run(&load_options(&mut matches)),
         _ => match bench::options::Options::read(&mut matches) {
-            Ok(options) => bench::run(&options),
+            Ok(options) => match &options.trace {
+                Some(trace) => trace::run(trace, &options.target.address, options.json),
+                None => bench::run(&options),
+            },
             Err(Failure(mistake)) => {
                 let _ = writeln!(std::io::stderr(), "{name}: {mistake} (see {name} --help)");
                 return Some(USAGE);

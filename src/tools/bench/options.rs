@@ -46,6 +46,8 @@ pub struct Options {
     pub awake: bool,
     /// The process of the server, if it is on this machine and to be looked at.
     pub pid: Option<u32>,
+    /// The trace that is played instead of all this: its name, or the file it is in.
+    pub trace: Option<String>,
     /// Whether the result is JSON.
     pub json: bool,
 }
@@ -94,6 +96,7 @@ impl Options {
             fill: !matches.get_flag("no-fill"),
             awake: matches.get_flag("awake"),
             pid: Some(pid).filter(|pid| *pid > 0),
+            trace: Some(text(matches, "trace")).filter(|trace| !trace.is_empty()),
             json: matches.get_flag("json"),
         })
     }

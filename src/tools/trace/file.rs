@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn what_says_nothing_is_told_by_its_line() {
-        let wrong = ["get", "1,get", "1,get,", "1,put,a", "x,get,a", "1,get,a b", "1,get,a,-1", "1,get,a,1,1,1", "nan,get,a"];
+        let wrong =
+            ["get", "1,get", "1,get,", "1,put,a", "x,get,a", "1,get,a b", "1,get,a,-1", "1,get,a,1,1,1", "nan,get,a"];
         for line in wrong {
             let error = parse(format!("1,get,a\n{line}\n").as_bytes()).unwrap_err();
             assert_eq!(error, "line 2 is not time,op,key,size,ttl", "{line}");

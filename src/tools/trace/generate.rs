@@ -19,13 +19,25 @@ pub struct Row {
 
 /// All of them.
 pub const ROWS: [Row; 8] = [
-    Row { name: "zipf08", about: "a million keys, Zipf 0.8, values of 32 to 1024 bytes", build: |maker| maker.zipf(0.8, 1) },
+    Row {
+        name: "zipf08",
+        about: "a million keys, Zipf 0.8, values of 32 to 1024 bytes",
+        build: |maker| maker.zipf(0.8, 1),
+    },
     Row { name: "zipf10", about: "the same, Zipf 1.0", build: |maker| maker.zipf(1.0, 1) },
     Row { name: "zipf12", about: "the same, Zipf 1.2, values of 256 to 8192 bytes", build: |maker| maker.zipf(1.2, 8) },
     Row { name: "scans", about: "Zipf 1.0, and every so often something reads 50,000 keys once", build: Maker::scans },
     Row { name: "shift", about: "Zipf 0.9, a tenth of the keys becomes another one now and then", build: Maker::shift },
-    Row { name: "sizes", about: "three phases with other keys and other sizes: 100, 1000, 300 bytes", build: Maker::sizes },
-    Row { name: "sessions", about: "web sessions of 30 s: robots that come once, visitors who return", build: Maker::sessions },
+    Row {
+        name: "sizes",
+        about: "three phases with other keys and other sizes: 100, 1000, 300 bytes",
+        build: Maker::sizes,
+    },
+    Row {
+        name: "sessions",
+        about: "web sessions of 30 s: robots that come once, visitors who return",
+        build: Maker::sessions,
+    },
     Row { name: "flood", about: "sessions in use, under a flood of values that live for 2 s", build: Maker::flood },
 ];
 

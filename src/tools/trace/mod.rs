@@ -9,6 +9,31 @@ pub mod file;
 pub mod generate;
 pub mod replay;
 
+use super::{Failure, progress};
+use replay::{Outcome, replay};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Plays the trace of a name, or that in a file, against a server, and gives the result.
+///
+/// # Errors
+/// When there is no such trace, or the server is not there, goes away, or answers wrongly.
+pub fn run(name: &str, server: &str, json: bool) -> Result<String, Failure> {
+    let made = generate::ROWS.iter().find(|row| row.name == name);
+    let trace = match made {
+        Some(row) => row.make(1),
+        None if Path::new(name).exists() => file::read(Path::new(name))?,
+        None => {
+            let names = generate::ROWS.map(|row| row.name).join(", ");
+            return Err(Failure(format!("--trace: {name} is no file, and none of {names}")));
+        }
+    };
+    let bar = progress::bar("playing", trace.requests.len() as u64, false);
+    let outcome = replay(&trace, server, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok(if json { trace.json(&outcome) } else { trace.table(&outcome) })
+}
+
 /// What a client does with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -125,6 +150,41 @@ impl Trace {
             hits: sum.hits + part.hits,
         });
         sum.ratio()
+    }
+}
+
+impl Trace {
+    fn table(&self, outcome: &Outcome) -> String {
+        let mut out = format!("{:<12}{:>12}{:>12}{:>12}", "", "asked", "found", "hit ratio");
+        for (group, found) in self.groups.iter().zip(&outcome.found) {
+            let Found { asked, hits } = found;
+            let _ = write!(out, "\n{:<12}{asked:>12}{hits:>12}{:>12.4}", group.name, found.ratio());
+        }
+        let (ratio, seconds) = (self.hit_ratio(&outcome.found), outcome.seconds);
+        let _ = write!(out, "\nhit ratio {ratio:.4}; {} requests in {seconds:.1} s", self.requests.len());
+        if outcome.refused > 0 {
+            let _ = write!(out, "; {} values were refused", outcome.refused);
+        }
+        if self.timed {
+            let _ = write!(out, "; late by up to {} ms", outcome.late_millis);
+        }
+        out
+    }
+
+    fn json(&self, outcome: &Outcome) -> String {
+        let groups: Vec<String> = self
+            .groups
+            .iter()
+            .zip(&outcome.found)
+            .map(|(group, found)| format!("\"{}\":{{\"asked\":{},\"hits\":{}}}", group.name, found.asked, found.hits))
+            .collect();
+        let Outcome { refused, seconds, late_millis, .. } = outcome;
+        format!(
+            "{{\"hit_ratio\":{:.6},\"requests\":{},\"seconds\":{seconds:.3},\"refused\":{refused},\"late_millis\":{late_millis},\"groups\":{{{}}}}}",
+            self.hit_ratio(&outcome.found),
+            self.requests.len(),
+            groups.join(",")
+        )
     }
 }
 
