@@ -23,8 +23,10 @@ fn main() -> Result<(), Failure> {
         .arg(count("seconds", "60", "time within which they expire"))
         .arg(options::check())
         .get_matches();
-    println!("| | items | processor while nothing expires | while they do | late by | left at the end |");
-    println!("| --- | --- | --- | --- | --- | --- |");
+    println!(
+        "| | items | % of a core while nothing expires | µs for an expired item | % of a core if all live 30 minutes | late by | left |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
     for (name, path) in ["memhold", "memcached"].iter().zip(options::servers(&options)) {
         Run::new(&options).play(name, &path)?;
     }
@@ -54,23 +56,21 @@ impl Run {
         let first = (filled + self.quiet as f64) as u64;
         bulk.set(&kind, 0..self.items, |number| first + number % self.seconds)?;
 
-        let start = (server.cpu()?.nanos, unix_time());
+        let (start, began) = (server.cpu()?.nanos, unix_time());
         sleep_until(first as f64)?;
-        let quiet = (server.cpu()?.nanos, unix_time());
+        let (quiet, passed) = (server.cpu()?.nanos, unix_time() - began);
         let mut late: f64 = 0.0;
         while unix_time() < (first + self.seconds + GRACE_SECONDS) as f64 {
             thread::sleep(Duration::from_millis(250));
             late = late.max(self.late(first, server.stat("curr_items")?));
         }
-        let end = (server.cpu()?.nanos, unix_time());
-        let percent = |from: (u64, f64), to: (u64, f64)| (to.0 - from.0) as f64 / 1e7 / (to.1 - from.1);
-        println!(
-            "| {name} | {} | {:.2} % of a core | {:.2} % of a core | {late:.1} s | {} |",
-            self.items,
-            percent(start, quiet),
-            percent(quiet, end),
-            server.stat("curr_items")?
-        );
+        let idle = (quiet - start) as f64 / 1e9 / passed;
+        let used = (server.cpu()?.nanos - quiet) as f64 / 1e9 - idle * (self.seconds + GRACE_SECONDS) as f64;
+        let left = server.stat("curr_items")?;
+        let steady = idle + used / LIFE_SECONDS;
+        let each = used * 1e6 / self.items as f64;
+        let (idle, steady) = (idle * 100.0, steady * 100.0);
+        println!("| {name} | {} | {idle:.2} | {each:.2} | {steady:.2} | {late:.1} s | {left} |", self.items);
         Ok(())
     }
 
@@ -97,6 +97,9 @@ const STORED_PER_SECOND: f64 = 200_000.0;
 
 /// Seconds in which all items are there and nothing expires, at least.
 const QUIET_SECONDS: u64 = 10;
+
+/// A usual time to live.
+const LIFE_SECONDS: f64 = 1800.0;
 
 /// Seconds for the last items to go.
 const GRACE_SECONDS: u64 = 3;

@@ -4,7 +4,7 @@
 //! - here: the cache; what a policy is.
 //! - `lists`: queues of keys, of which the policies are made; `recency`: LRU and memcached's segmented LRU; `fifo`: SIEVE and
 //!   S3-FIFO; `tinylfu`: W-TinyLFU; `belady`: what only who knows the future can do; `store`: our own, by
-//! itself.
+//!   itself.
 
 mod belady;
 mod fifo;

@@ -1,9 +1,9 @@
 //! Making room: evicting items of a class, and pages that change hands.
 //!
-//! Whom to evict is told by `rank.rs`; hits write two marks and a time, there is no list and no byte of order. A class that needs memory
-//! and is clearly younger than another one takes a page from it at once: the one of a few whose items are worth least. What is worth
-//! keeping of it moves to other chunks of its class, whose own oldest items make room for it. So a page that moves costs the oldest items of
-//! the class that loses it, and not those that happen to lie there.
+//! Whom to evict is told by `rank.rs`; hits write two marks and a time, there is no list and no byte of order. A class that needs
+//! memory and is clearly younger than another one takes a page from it at once: the one of a few whose items are worth least. What is
+//! worth keeping of it moves to other chunks of its class, whose own oldest items make room for it. So a page that moves costs the oldest
+//! items of the class that loses it, and not those that happen to lie there.
 
 use super::index::Items;
 use super::inner::Inner;
@@ -17,7 +17,7 @@ use crate::logger::{Event, Logger, Streams};
 use crate::sync::{MutexGuard, Ordering, lock};
 
 /// A class takes a page from one that would, after that, still be older than itself by one in so many parts.
-const OLDER_PART: u64 = 8;
+const OLDER_PART: u64 = 32;
 /// Times a class looks at some of its items before it is said that none can go.
 const SEEKS_MAX: u32 = 8;
 /// Pages compared before one is emptied.

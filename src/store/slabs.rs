@@ -345,7 +345,7 @@ impl Class {
         let random = &mut self.random;
         let mut below = |limit: u32| {
             *random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (u64::from(*random) * u64::from(limit) >> 32) as u32
+            ((u64::from(*random) * u64::from(limit)) >> 32) as u32
         };
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         for _ in 0..looks {

@@ -74,7 +74,7 @@ struct Maker {
 impl Maker {
     /// Evenly in `0..end`.
     fn below(&mut self, end: u32) -> u32 {
-        ((self.random.bits() >> 32) * u64::from(end) >> 32) as u32
+        self.random.below(u64::from(end)) as u32
     }
 
     /// Evenly in `0..1`.
@@ -117,7 +117,7 @@ impl Maker {
         while self.count() < self.limit {
             let key = zipf.draw(self.unit());
             self.get(self.phase(), key, mixed_size(key));
-            if self.count() % SCAN_EVERY == 0 {
+            if self.count().is_multiple_of(SCAN_EVERY) {
                 for _ in 0..SCAN_KEYS {
                     self.get(2, next, mixed_size(next));
                     next += 1;
@@ -132,10 +132,10 @@ impl Maker {
         let mut key_of: Vec<u32> = (0..KEYS).collect();
         let mut next = KEYS;
         while self.count() < self.limit {
-            if self.count() % SHIFT_EVERY == 0 && self.count() > 0 {
-                for rank in 0..KEYS as usize {
+            if self.count().is_multiple_of(SHIFT_EVERY) && self.count() > 0 {
+                for key in &mut key_of {
                     if self.below(10) == 0 {
-                        key_of[rank] = next;
+                        *key = next;
                         next += 1;
                     }
                 }

@@ -179,12 +179,10 @@ impl Trace {
             .map(|(group, found)| format!("\"{}\":{{\"asked\":{},\"hits\":{}}}", group.name, found.asked, found.hits))
             .collect();
         let Outcome { refused, seconds, late_millis, .. } = outcome;
-        format!(
-            "{{\"hit_ratio\":{:.6},\"requests\":{},\"seconds\":{seconds:.3},\"refused\":{refused},\"late_millis\":{late_millis},\"groups\":{{{}}}}}",
-            self.hit_ratio(&outcome.found),
-            self.requests.len(),
-            groups.join(",")
-        )
+        let (ratio, requests) = (self.hit_ratio(&outcome.found), self.requests.len());
+        let counts = format!("\"hit_ratio\":{ratio:.6},\"requests\":{requests},\"seconds\":{seconds:.3}");
+        let troubles = format!("\"refused\":{refused},\"late_millis\":{late_millis}");
+        format!("{{{counts},{troubles},\"groups\":{{{}}}}}", groups.join(","))
     }
 }
 

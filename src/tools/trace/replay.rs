@@ -47,7 +47,7 @@ pub fn replay(trace: &Trace, server: &str, mut played: impl FnMut(usize)) -> Res
         let due = if trace.timed { clock.running_micros() / 1000 } else { u64::MAX };
         let batch = player.batch(rest, due);
         if batch.is_empty() {
-            thread::sleep(PAUSE);
+            thread::park_timeout(PAUSE);
             continue;
         }
         if trace.timed {
