@@ -34,14 +34,20 @@ impl<T> Slot<T> {
     }
 }
 
-/// Has the items of a batch fetched, whose buckets have come by now. One alone would only be waited for.
+/// Has the items of a batch fetched, whose buckets have come by now; those that live in alternates after the others, when these have come
+/// too. One alone would only be waited for.
 #[inline]
-pub(super) fn fetch_items<T>(slots: &[Slot<T>], store: &Store) {
-    if slots.len() > 1 {
-        for slot in slots {
-            store.prefetch_item(&slot.spot);
+pub(super) fn fetch_items<T>(slots: &ArrayVec<Slot<T>, BATCH>, store: &Store) {
+    if slots.len() <= 1 {
+        return;
+    }
+    let mut away = ArrayVec::<&Spot, BATCH>::new();
+    for slot in slots {
+        if !store.prefetch_item(&slot.spot) {
+            away.push(&slot.spot);
         }
     }
+    away.iter().for_each(|spot| store.prefetch_item_away(spot));
 }
 
 pub(super) enum Task<'a> {
