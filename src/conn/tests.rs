@@ -103,7 +103,17 @@ mod framing {
         assert_eq!(talk.yields, 2);
         assert_eq!(talk.stat("", "conn_yields"), "2");
         assert_eq!(talk.say(format!("get{}\r\n", " k".repeat(100))), "END\r\n");
-        assert_eq!(talk.yields, 2, "a get is one request, whatever its keys");
+        assert_eq!(talk.yields, 3, "and one after twice as many keys, at the end of a batch");
+    }
+
+    #[test]
+    fn a_turn_ends_by_keys_that_give_no_output() {
+        let mut talk = Talk::with(Settings { reqs_per_event: 5, ..Settings::default() });
+        let keys_per_turn = 5 * 8 * 2;
+        // Batches are not cut short for it.
+        let longest = keys_per_turn + 31;
+        assert_eq!(talk.say(format!("get{}\r\n", " k".repeat(10 * longest))), "END\r\n");
+        assert!((10..=13).contains(&talk.yields), "{}", talk.yields);
     }
 
     #[test]

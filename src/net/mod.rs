@@ -27,6 +27,7 @@ mod inherited;
 mod knock;
 pub mod listener;
 mod napi;
+mod queue;
 mod roster;
 mod stream;
 mod tls;
