@@ -14,12 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::middle::{Middle, PATIENCE as UPGRADE_PATIENCE, expect};
 use support::ports::listens;
 use support::server::{comes_up, free_port, memhold, signal, wait_end};
 use support::{Link, PATIENCE};
-
-/// An upgrade starts two processes on a machine that may be busy with other tests.
-const UPGRADE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Held while a program is written and while a process is begun: a child that is forked meanwhile has the file open for writing until it
 /// becomes another program, and nobody can run the file until then.
@@ -143,72 +141,16 @@ impl Drop for Running {
     }
 }
 
-/// Reads until so many bytes are there, and compares.
-#[track_caller]
-fn expect(link: &mut Link, expected: &[u8]) {
-    link.read_within(UPGRADE_PATIENCE, |bytes| bytes.len() >= expected.len());
-    let found = link.take();
-    assert!(found == expected, "{} instead of {}", support::escaped(&found), support::escaped(expected));
-}
-
 #[test]
 fn clients_in_the_middle_of_anything_are_answered_as_if_nothing_had_been() {
     let mut running = Running::start("middle", &["-t", "4"]);
-    let value = vec![b'v'; 300_000];
-    let mut setup = running.connect();
-    setup.send(b"set large 0 0 300000\r\n");
-    setup.send(&value);
-    setup.send(b"\r\nset small 5 0 3\r\nabc\r\n");
-    expect(&mut setup, b"STORED\r\nSTORED\r\n");
-
-    let mut idle: Vec<Link> = (0..50).map(|_| running.connect()).collect();
-    let mut line = running.connect();
-    line.send(b"get sm");
-    let mut set = running.connect();
-    set.send(b"set new 1 0 200000\r\n");
-    set.send(&value[..77_777]);
-    let mut swallowed = running.connect();
-    swallowed.send(b"set toolarge 0 0 2000000\r\n");
-    expect(&mut swallowed, b"SERVER_ERROR object too large for cache\r\n");
-    swallowed.send(&value[..10]);
-    let mut keys = running.connect();
-    keys.send(b"get small ");
-    keys.send(&b"missing ".repeat(1000));
-    let mut binary = running.connect();
-    binary.send(&[0x80, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    // It does not read: replies wait with the server, pinned in item memory.
-    let mut lazy = running.connect();
-    lazy.send(&b"get large\r\n".repeat(100));
-
+    let mut middle = Middle::begin(running.address);
     for round in 0..3 {
         running.upgrade();
-        for link in &mut idle {
-            link.send(b"mn\r\n");
-        }
-        for link in &mut idle {
-            expect(link, b"MN\r\n");
-        }
+        middle.ask_idle();
         assert!(wait_end(&mut running.child, Duration::ZERO).is_none(), "the same process after {}", round + 1);
     }
-
-    line.send(b"all\r\n");
-    expect(&mut line, b"VALUE small 5 3\r\nabc\r\nEND\r\n");
-    set.send(&value[77_777..200_000]);
-    set.send(b"\r\nmg new s f\r\n");
-    expect(&mut set, b"STORED\r\nHD s200000 f1\r\n");
-    swallowed.send(&vec![b'x'; 2_000_000 - 10]);
-    swallowed.send(b"\r\nmn\r\n");
-    expect(&mut swallowed, b"MN\r\n");
-    keys.send(b"small\r\n");
-    expect(&mut keys, b"VALUE small 5 3\r\nabc\r\nVALUE small 5 3\r\nabc\r\nEND\r\n");
-    binary.send(&[0; 12]);
-    let mut noop = vec![0x81, 10];
-    noop.resize(24, 0);
-    expect(&mut binary, &noop);
-    let mut one = b"VALUE large 0 300000\r\n".to_vec();
-    one.extend_from_slice(&value);
-    one.extend_from_slice(b"\r\nEND\r\n");
-    expect(&mut lazy, &one.repeat(100));
+    middle.finish();
 }
 
 #[test]

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+import restarts
+
 PACKAGE = sys.argv[1]
 PATIENCE = 20
 
@@ -228,11 +230,12 @@ def its_process_may_do_little():
 
 
 def its_limits_follow_its_options():
-    assert limit("Max open files") == ["1108", "1108"]
+    soft, ceiling = limit("Max open files")
+    assert soft == "1108" and int(ceiling) > 4180, "the ceiling stays, so that a reload may ask for more"
     with changed(DEFAULT, 'OPTIONS="-c 4096 -k"\n'):
         systemctl("restart", "memhold")
         assert ask(b"stats settings").count(b"STAT maxconns 4096\r\n") == 1
-        assert limit("Max open files") == ["4180", "4180"]
+        assert limit("Max open files") == ["4180", ceiling]
         said = run("journalctl", "-u", "memhold", f"_PID={pid()}")
         if limit("Max locked memory") == ["unlimited", "unlimited"]:
             assert int(process("VmLck").split()[0]) > 0 and "mlockall" not in said
@@ -259,10 +262,53 @@ def restart_reload_and_stop_do_what_they_say():
     assert eventually(upgraded)
     systemctl("restart", "memhold")
     assert pid() != first and version() == OURS
-    systemctl("stop", "memhold")
-    assert refuses() and show("Result") == "success"
+    with connection() as client:
+        client.sendall(b"mn\r\n")
+        assert client.recv(4) == b"MN\r\n"
+        start = time.monotonic()
+        systemctl("stop", "memhold")
+        assert time.monotonic() - start < 5, "what is left with systemd does not make a stop slow"
+        assert client.recv(4) == b"", "a stop closes connections"
+    assert refuses() and show("Result") == "success" and show("NFileDescriptorStore") == "0"
     systemctl("start", "memhold")
     assert version() == OURS, "start waits until it serves"
+
+
+def a_restart_keeps_connections():
+    ask(b"set kept 0 600 4\r\nhere")
+    idle, busy, times = restarts.of_environment()
+    with changed(DEFAULT, f'OPTIONS="-c {idle + busy + 100}"\n'):
+        systemctl("restart", "memhold")
+        crowd = restarts.Restarts(("127.0.0.1", 11211), idle, busy)
+        before, waits = pid(), []
+        with connection() as client:
+            client.sendall(b"get ke")
+            for way in ["restart"] * times + ["reload"] * times:
+                crowd.longest_wait()
+                systemctl("reset-failed", "memhold")
+                systemctl(way, "memhold")
+                # The next answer may have to wait until the new process serves.
+                eventually(version)
+                waits.append(crowd.longest_wait())
+            client.sendall(b"pt\r\n")
+            expected = b"VALUE kept 0 4\r\nhere\r\nEND\r\n"
+            assert client.recv(len(expected), socket.MSG_WAITALL) == expected
+        assert show("NFileDescriptorStore") == "0" and pid() != before
+        for way, waits in [("restart", waits[:times]), ("reload", waits[times:])]:
+            waits = sorted(round(1000 * wait) for wait in waits)
+            print(f"   {idle} idle and {busy} busy clients, longest wait at each {way}: {waits} ms")
+        print(f"   {crowd.stop()} answers, all right")
+        # Another process may listen otherwise.
+        with connection() as client:
+            DEFAULT.write_text('OPTIONS="-p 11213"\n')
+            systemctl("restart", "memhold")
+            assert client.recv(4) == b"" and refuses() and ask(b"version", ("127.0.0.1", 11213)) == OURS
+    systemctl("restart", "memhold")
+    assert refuses(("127.0.0.1", 11213))
+    # Where systemd may keep nothing, connections are closed.
+    with drop_in("[Service]\nFileDescriptorStoreMax=0\n"), connection() as client:
+        systemctl("restart", "memhold")
+        assert client.recv(4) == b"" and version() == OURS
 
 
 def items_outlive_a_restart_a_stop_and_a_kill():
@@ -358,7 +404,11 @@ def systemd_may_listen_for_it():
     systemctl("enable", "--now", "memhold.socket")
     assert not active()
     assert version() == OURS and active(), "the first connection starts it"
-    systemctl("restart", "memhold")
+    with connection() as client:
+        client.sendall(b"get no")
+        systemctl("restart", "memhold")
+        client.sendall(b"ne\r\n")
+        assert client.recv(5, socket.MSG_WAITALL) == b"END\r\n", "connections go on here too"
     assert version() == OURS
     # While it is down its clients wait instead of being refused.
     systemctl("kill", "-s", "KILL", "memhold")
@@ -398,7 +448,11 @@ def an_upgrade_restarts_it_and_keeps_what_the_operator_changed():
     first = pid()
     text = CONFIG.read_text().replace("-m 64", "-m 100")
     CONFIG.write_text(text)
-    run("dpkg", "--install", "--force-confold", PACKAGE)
+    with connection() as client:
+        client.sendall(b"get no")
+        run("dpkg", "--install", "--force-confold", PACKAGE)
+        client.sendall(b"ne\r\n")
+        assert client.recv(5, socket.MSG_WAITALL) == b"END\r\n", "connections stay"
     assert pid() not in (0, first) and CONFIG.read_text() == text
     assert b"STAT limit_maxbytes 104857600\r\n" in ask(b"stats")
     assert ask(b"version", ("127.0.0.1", 11212)) == OURS, "instances go on too"
@@ -430,6 +484,7 @@ SCENES = [
     its_process_may_do_little,
     its_limits_follow_its_options,
     restart_reload_and_stop_do_what_they_say,
+    a_restart_keeps_connections,
     items_outlive_a_restart_a_stop_and_a_kill,
     killed_it_is_started_again,
     hanging_it_is_started_again,

@@ -7,6 +7,9 @@
 
 pub mod folder;
 pub mod frame;
+#[cfg(test)]
+pub mod manager;
+pub mod middle;
 pub mod ports;
 pub mod random;
 pub mod server;

@@ -1,14 +1,13 @@
-//! What an upgrade in place takes along of the net: listeners and clients, each a descriptor that outlives `execve`, and what
-//! has to be known of it.
+//! What goes on in another process of the net: listeners and clients, each a descriptor, and what has to be known of it. How the
+//! descriptors get there is the caller's affair: they outlive `execve`, or travel in a [`parcel`](super::parcel); they have to arrive in
+//! the order of [`Handover::descriptors`].
 //!
 //! Workers hand their clients back between two turns, so nothing is half done but what a conversation allows to be: the
 //! beginning of a request, and replies that the socket did not take. What has come meanwhile waits in the kernel. TLS connections
 //! are closed in order, since their keys live in this process, and so are those of watchers and dumps.
 
-use std::collections::HashSet;
-use std::io;
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use super::certificates::{ClientCert, Tls};
@@ -17,7 +16,7 @@ use super::listener::{ListenSocket, Listener};
 use crate::conn::Conn;
 use crate::conn::handover::{Broken, Reader, Writer, read_protocol, write_protocol};
 use crate::sync::Arc;
-use crate::sys::{reason, socket};
+use crate::sys::reason;
 
 /// Everything of the net that goes on in the next process.
 #[derive(Default)]
@@ -43,6 +42,18 @@ impl Handover {
         Handover { listeners, clients: Vec::new() }
     }
 
+    /// Closes all listeners.
+    #[must_use]
+    pub fn without_listeners(self) -> Handover {
+        self.with(Vec::new())
+    }
+
+    /// With these listeners; those that it had are closed.
+    #[must_use]
+    pub fn with(self, listeners: Vec<Listener>) -> Handover {
+        Handover { listeners, ..self }
+    }
+
     /// How many clients there are.
     #[must_use]
     pub fn clients(&self) -> usize {
@@ -55,11 +66,17 @@ impl Handover {
         self.listeners.len()
     }
 
-    /// Writes it down. It has to live on until the next process begins: it owns the descriptors.
+    /// The descriptors of all, which it owns: first those of the listeners.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let listeners = self.listeners.iter().map(Listener::as_fd);
+        listeners.chain(self.clients.iter().map(|client| client.socket.as_fd())).collect()
+    }
+
+    /// Writes down what there is to know beside the descriptors.
     pub fn write(&self, writer: &mut Writer) {
         writer.number(self.listeners.len() as u64);
         for listener in &self.listeners {
-            write_fd(listener.fd(), writer);
             writer.byte(match &listener.socket {
                 ListenSocket::Tcp(_) => 0,
                 ListenSocket::Unix(_) => 1,
@@ -75,7 +92,6 @@ impl Handover {
         }
         writer.number(self.clients.len() as u64);
         for client in &self.clients {
-            write_fd(client.socket.as_raw_fd(), writer);
             writer.flag(client.tcp);
             writer.number(u64::from(client.idle_seconds));
             let HandedParts { conn, input, output, again, closing } = &client.parts;
@@ -87,31 +103,31 @@ impl Handover {
         }
     }
 
-    /// Lets all descriptors outlive `execve`.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn outlive_exec(&self) -> io::Result<()> {
-        for listener in &self.listeners {
-            socket::set_outlives_exec(listener.as_fd(), true)?;
-        }
-        self.clients.iter().try_for_each(|client| socket::set_outlives_exec(client.socket.as_fd(), true))
-    }
-
-    /// Takes over what the process before has written down, and the descriptors with it. `tls` is for listeners that had it.
+    /// Takes over what the process before has written down, with its descriptors, `None` for one that did not arrive. A client without
+    /// its descriptor is left out and counted. `tls` is for listeners that had it.
     ///
     /// # Errors
     /// Why that is not possible.
-    pub fn read(reader: &mut Reader<'_>, tls: Option<&Arc<Tls>>) -> Result<Handover, String> {
-        let mut taken = Descriptors::default();
-        let mut handover = Handover::default();
-        for _ in 0..number(reader)? {
-            handover.listeners.push(read_listener(reader, &mut taken, tls)?);
+    pub fn read(
+        mut reader: Reader<'_>,
+        descriptors: impl IntoIterator<Item = Option<OwnedFd>>,
+        tls: Option<&Arc<Tls>>,
+    ) -> Result<(Handover, usize), String> {
+        let mut descriptors = descriptors.into_iter();
+        let (mut handover, mut lost) = (Handover::default(), 0);
+        for _ in 0..number(&mut reader)? {
+            let socket = descriptors.next().flatten().ok_or("a listener is missing")?;
+            handover.listeners.push(read_listener(&mut reader, socket, tls)?);
         }
-        for _ in 0..number(reader)? {
-            handover.clients.push(read_client(reader, &mut taken)?);
+        for _ in 0..number(&mut reader)? {
+            let (tcp, idle_seconds, parts) = read_client(&mut reader).map_err(broken)?;
+            match descriptors.next().flatten() {
+                Some(socket) => handover.clients.push(HandedClient { socket, tcp, idle_seconds, parts }),
+                None => lost += 1,
+            }
         }
-        Ok(handover)
+        reader.end().map_err(broken)?;
+        Ok((handover, lost))
     }
 }
 
@@ -133,36 +149,13 @@ fn number(reader: &mut Reader<'_>) -> Result<u64, String> {
     reader.number().map_err(broken)
 }
 
-fn write_fd(fd: RawFd, writer: &mut Writer) {
-    writer.number(u64::try_from(fd).unwrap_or(u64::MAX));
-}
-
-/// Descriptors that have an owner already.
-#[derive(Default)]
-struct Descriptors(HashSet<RawFd>);
-
-impl Descriptors {
-    fn take(&mut self, reader: &mut Reader<'_>) -> Result<OwnedFd, String> {
-        let fd = reader.number().map_err(broken)?;
-        // The first three are the standard streams.
-        if fd <= 2 || !self.0.insert(fd) {
-            return Err(broken(Broken));
-        }
-        let told = |error: io::Error| format!("descriptor {fd}: {}", reason(&error));
-        let owned = socket::adopt(fd).map_err(told)?;
-        socket::set_outlives_exec(owned.as_fd(), false).map_err(told)?;
-        Ok(owned)
-    }
-}
-
-fn read_listener(reader: &mut Reader<'_>, taken: &mut Descriptors, tls: Option<&Arc<Tls>>) -> Result<Listener, String> {
-    let fd = taken.take(reader)?;
+fn read_listener(reader: &mut Reader<'_>, socket: OwnedFd, tls: Option<&Arc<Tls>>) -> Result<Listener, String> {
     let kind = reader.byte().map_err(broken)?;
     let protocol = read_protocol(reader).map_err(broken)?;
     let listener = match kind {
-        0 => Listener::from_tcp(TcpListener::from(fd), protocol),
-        1 => Listener::from_unix(UnixListener::from(fd), protocol),
-        2 => Listener::from_udp(UdpSocket::from(fd), protocol),
+        0 => Listener::from_tcp(TcpListener::from(socket), protocol),
+        1 => Listener::from_unix(UnixListener::from(socket), protocol),
+        2 => Listener::from_udp(UdpSocket::from(socket), protocol),
         _ => return Err(broken(Broken)),
     };
     let listener = listener.map_err(|error| format!("a listener: {}", reason(&error)))?;
@@ -177,102 +170,92 @@ fn read_listener(reader: &mut Reader<'_>, taken: &mut Descriptors, tls: Option<&
     Ok(listener.with_tls(Arc::clone(tls), client))
 }
 
-fn read_client(reader: &mut Reader<'_>, taken: &mut Descriptors) -> Result<HandedClient, String> {
-    let socket = taken.take(reader)?;
-    let rest = move || -> Result<HandedClient, Broken> {
-        // In the order in which they were written.
-        Ok(HandedClient {
-            tcp: reader.flag()?,
-            idle_seconds: reader.number()?,
-            parts: HandedParts {
-                conn: Conn::read(reader)?,
-                input: reader.bytes()?.to_vec(),
-                output: reader.bytes()?.to_vec(),
-                again: reader.flag()?,
-                closing: reader.flag()?,
-            },
-            socket,
-        })
+/// In the order in which it was written.
+fn read_client(reader: &mut Reader<'_>) -> Result<(bool, u32, HandedParts), Broken> {
+    let (tcp, idle_seconds) = (reader.flag()?, reader.number()?);
+    let parts = HandedParts {
+        conn: Conn::read(reader)?,
+        input: reader.bytes()?.to_vec(),
+        output: reader.bytes()?.to_vec(),
+        again: reader.flag()?,
+        closing: reader.flag()?,
     };
-    rest().map_err(broken)
+    Ok((tcp, idle_seconds, parts))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::settings::BindingProtocol;
-    use std::os::fd::IntoRawFd as _;
     use std::os::unix::net::UnixStream;
 
-    /// Written with descriptors that nobody else owns, as those are that outlive `execve`.
-    fn written() -> Vec<u8> {
+    fn handover() -> Handover {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (one, _other) = UnixStream::pair().unwrap();
-        let handover = Handover {
+        let client = |input: &[u8]| HandedClient {
+            socket: UnixStream::pair().unwrap().0.into(),
+            tcp: false,
+            idle_seconds: 12,
+            parts: HandedParts {
+                conn: Conn::new(),
+                input: input.to_vec(),
+                output: b"END\r\n".to_vec(),
+                again: true,
+                closing: false,
+            },
+        };
+        Handover {
             listeners: vec![
                 Listener::from_tcp(tcp, BindingProtocol::Ascii).unwrap(),
                 Listener::from_udp(udp, BindingProtocol::Negotiating).unwrap(),
             ],
-            clients: vec![HandedClient {
-                socket: one.into(),
-                tcp: false,
-                idle_seconds: 12,
-                parts: HandedParts {
-                    conn: Conn::new(),
-                    input: b"get".to_vec(),
-                    output: b"END\r\n".to_vec(),
-                    again: true,
-                    closing: false,
-                },
-            }],
-        };
+            clients: vec![client(b"get"), client(b"mg")],
+        }
+    }
+
+    fn written(handover: &Handover) -> (Vec<u8>, Vec<Option<OwnedFd>>) {
         let mut writer = Writer::default();
         handover.write(&mut writer);
-        for listener in handover.listeners {
-            match listener.socket {
-                ListenSocket::Tcp(socket) => drop(OwnedFd::from(socket).into_raw_fd()),
-                ListenSocket::Unix(socket) => drop(OwnedFd::from(socket).into_raw_fd()),
-                ListenSocket::Udp(socket) => drop(OwnedFd::from(socket).into_raw_fd()),
-            }
-        }
-        for client in handover.clients {
-            let _left_open = client.socket.into_raw_fd();
-        }
-        writer.into_bytes()
+        let descriptors = handover.descriptors().iter().map(|fd| fd.try_clone_to_owned().ok()).collect();
+        (writer.into_bytes(), descriptors)
     }
 
     #[test]
     fn listeners_and_clients_are_read_as_they_were_written() {
-        let bytes = written();
-        let mut reader = Reader::new(&bytes);
-        let handover = Handover::read(&mut reader, None).unwrap();
-        assert_eq!(reader.end(), Ok(()));
-        assert_eq!((handover.listeners(), handover.clients()), (2, 1));
+        let (bytes, descriptors) = written(&handover());
+        let (handover, lost) = Handover::read(Reader::new(&bytes), descriptors, None).unwrap();
+        assert_eq!((handover.listeners(), handover.clients(), lost), (2, 2, 0));
         let protocols: Vec<_> = handover.listeners.iter().map(Listener::protocol).collect();
         assert_eq!(protocols, [BindingProtocol::Ascii, BindingProtocol::Negotiating]);
         let client = &handover.clients[0];
         let HandedParts { input, output, again, closing, .. } = &client.parts;
         assert_eq!((&input[..], &output[..]), (&b"get"[..], &b"END\r\n"[..]));
         assert!(*again && !*closing && !client.tcp && client.idle_seconds == 12);
-        handover.outlive_exec().unwrap();
     }
 
     #[test]
-    fn a_handover_that_is_cut_off_or_names_a_descriptor_twice_is_refused() {
-        let bytes = written();
-        // None of these is far enough to name a descriptor, which would be closed with the attempt.
-        for len in 0..16 {
-            assert!(Handover::read(&mut Reader::new(&bytes[..len]), None).is_err(), "{len}");
+    fn a_client_whose_descriptor_did_not_arrive_is_left_out_and_the_others_keep_theirs() {
+        let (bytes, mut descriptors) = written(&handover());
+        descriptors[2] = None;
+        let (handover, lost) = Handover::read(Reader::new(&bytes), descriptors, None).unwrap();
+        assert_eq!((handover.clients(), lost), (1, 1));
+        assert_eq!(handover.clients[0].parts.input, b"mg");
+        // Fewer than there are clients, as when a limit was met.
+        let (bytes, descriptors) = written(&handover);
+        let (handover, lost) = Handover::read(Reader::new(&bytes), descriptors.into_iter().take(2), None).unwrap();
+        assert_eq!((handover.listeners(), handover.clients(), lost), (2, 0, 1));
+    }
+
+    #[test]
+    fn a_handover_that_is_cut_off_or_lacks_a_listener_is_refused() {
+        let (bytes, descriptors) = written(&handover());
+        for len in 0..bytes.len() {
+            let copies = descriptors.iter().map(|fd| fd.as_ref().and_then(|fd| fd.try_clone().ok()));
+            assert!(Handover::read(Reader::new(&bytes[..len]), copies, None).is_err(), "{len}");
         }
-        let mut twice = Writer::default();
-        twice.number(1);
-        twice.number(2);
-        assert!(Handover::read(&mut Reader::new(&twice.into_bytes()), None).is_err(), "a standard stream");
-        let mut absent = Writer::default();
-        absent.number(1);
-        absent.number(1 << 30);
-        let refused = Handover::read(&mut Reader::new(&absent.into_bytes()), None).err().unwrap();
-        assert_eq!(refused, "descriptor 1073741824: Bad file descriptor");
+        let refused = Handover::read(Reader::new(&bytes), descriptors.into_iter().skip(3), None).err();
+        assert!(refused.is_some_and(|why| why.contains("listener")));
+        let refused = Handover::read(Reader::new(&bytes), [], None).err();
+        assert_eq!(refused.as_deref(), Some("a listener is missing"));
     }
 }

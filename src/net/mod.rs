@@ -11,7 +11,7 @@
 //! - [`udp`]: datagrams instead of clients.
 //! - [`acceptor`]: takes clients and gives each to the least loaded worker, through that worker's [`roster`].
 //! - [`worker`]: the event loop; [`client`]: one client's turn, and what it keeps between turns.
-//! - [`handover`]: listeners and clients that go on in another process.
+//! - [`handover`]: listeners and clients that go on in another process; [`parcel`]: their descriptors in flight.
 //! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`; [`napi`]: `-N`; [`knock`]: whether a thread
 //!   still comes round.
 //!
@@ -27,6 +27,7 @@ mod inherited;
 mod knock;
 pub mod listener;
 mod napi;
+pub mod parcel;
 mod queue;
 mod roster;
 mod stream;

@@ -204,7 +204,12 @@ const MAN_SECTIONS: &[(&str, &[(&str, &str)])] = &[
     (
         "SIGNALS",
         &[
-            ("SIGINT, SIGTERM", "stop: open connections are closed"),
+            ("SIGINT", "stop: open connections are closed"),
+            (
+                "SIGTERM",
+                "the same; but under a service manager that keeps descriptors (systemd: FileDescriptorStoreMax=) listeners \
+                 and connections without TLS are left with it, and the next process of the service goes on with them",
+            ),
             ("SIGUSR1", "stop gracefully, as memcached does with -e"),
             (
                 "SIGUSR2",

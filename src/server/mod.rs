@@ -5,7 +5,7 @@
 //! - [`process`]: limits, user, detaching, pid file; [`memory`]: what the store is told; [`kept`]: the file it is kept in;
 //!   [`signals`], [`logging`].
 //! - [`passwords`]: who may come in.
-//! - [`upgrade`]: a new version in place of this one.
+//! - [`upgrade`]: a new version in place of this one; [`stored`]: the next process of a service; [`paper`]: what both are told.
 //! - [`subcommands`]: the rows from which `tools` makes its command lines.
 //! - [`background`]: the thread that lets the store work; [`notify`]: the service manager, its watchdog and its sockets.
 //!
@@ -25,9 +25,11 @@ pub mod manual;
 pub mod memory;
 pub mod notify;
 pub mod options;
+pub mod paper;
 pub mod passwords;
 pub mod process;
 pub mod signals;
+pub mod stored;
 pub mod subcommands;
 pub mod upgrade;
 
@@ -46,6 +48,7 @@ use process::PidFile;
 use signals::{Asked, Signals, Stop};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use upgrade::{Started, Takeover};
 
 /// Runs the server until it is told to stop. `program` is the name in messages, `words` what was typed after it.
@@ -76,7 +79,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     let parsed = options::parse(program, words)?;
     parsed.warnings.iter().for_each(|line| say(line));
     let mut settings = parsed.settings;
-    let takeover = Takeover::find()?;
+    let mut takeover = Takeover::find()?;
     settings.port_file = std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into);
     settings.runtime_directory = std::env::var_os("RUNTIME_DIRECTORY").and_then(kept::first_directory);
 
@@ -85,7 +88,7 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
         return Err(upgrade::check(&settings, load_tls));
     }
     let tls = load_tls(&settings)?;
-    process::limits(&settings)?;
+    process::limits(&settings, takeover.as_ref().map_or(0, Takeover::connections))?;
     process::user(&settings)?;
     // As whom they will be read again.
     let (watch, credentials) = (passwords::Watch::new(&settings), passwords::load(&settings)?);
@@ -127,9 +130,9 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     server.credentials.replace(credentials);
     let threads = |error| Exit::new(FAILURE, format!("Can't create thread: {}", reason(&error)));
     let background = Background::start(store.for_thread(), Arc::clone(&server), watch).map_err(threads)?;
-    let handover = match &takeover {
+    let handover = match &mut takeover {
         Some(takeover) => takeover.handover(tls.as_ref())?,
-        None => Handover::of(listen(&server.settings, tls.as_ref())?),
+        None => open_doors(&server.settings, tls.as_ref())?,
     };
     if let Some(tls) = tls {
         let _ = server.refresh_certs.set(Box::new(move || tls.refresh()));
@@ -161,13 +164,25 @@ fn load_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, Exit> {
     Ok(Some(Arc::new(tls)))
 }
 
+/// Listeners, and clients where the service manager has kept some.
+fn open_doors(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Handover, Exit> {
+    let inherited = notify::inherited()
+        .map_err(|error| Exit::new(OS_ERROR, format!("failed to take inherited sockets: {}", reason(&error))))?;
+    let kept = inherited.kept.and_then(|kept| stored::take(kept, settings, tls)).unwrap_or_default();
+    if inherited.sockets.is_empty() && kept.listeners() > 0 {
+        process::enough_connections(settings, kept.listeners())?;
+        return Ok(kept);
+    }
+    // A socket unit says where to listen; the others are closed before they are bound anew.
+    let clients = kept.without_listeners();
+    listen(settings, inherited.sockets, tls).map(|listeners| clients.with(listeners))
+}
+
 /// Binds, and tells whoever waits for it which ports it became.
-fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, Exit> {
+fn listen(settings: &Settings, inherited: Vec<OwnedFd>, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, Exit> {
     if settings.tcp_port < -1 && settings.socket_path.is_none() {
         return Err(Exit::new(OS_ERROR, impossible_port(settings)));
     }
-    let inherited = notify::inherited_sockets()
-        .map_err(|error| Exit::new(OS_ERROR, format!("failed to take inherited sockets: {}", reason(&error))))?;
     let listeners = if inherited.is_empty() {
         net::listen(settings, tls)
     } else {
@@ -241,7 +256,11 @@ impl Running {
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
         }
-        self.workers.stop(stop == Stop::Graceful);
+        if stop == Stop::Term && notify::may_keep() {
+            stored::leave(&self.workers.hand_over(), &self.server.settings);
+        } else {
+            self.workers.stop(stop == Stop::Graceful);
+        }
         self.background.stop();
         match self.store.close() {
             Ok(Some(items)) => log::info!("memory file closed with {items} items"),

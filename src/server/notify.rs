@@ -1,5 +1,5 @@
-//! Talking with the service manager that started us (`Type=notify`): ready, stopping, alive; and taking the listeners that
-//! it made (socket activation). Without one all of this does nothing.
+//! Talking with the service manager that started us (`Type=notify`): ready, stopping, alive; taking the listeners that it made
+//! (socket activation), and giving it a descriptor to keep for the next process. Without one all of this does nothing.
 //!
 //! Alive is told only while every thread of the net answers: a server that hangs is killed by the manager's watchdog and
 //! started anew, which its clients notice less than a server that accepts them and says nothing.
@@ -9,7 +9,7 @@ use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys::socket;
 use sd_notify::NotifyState;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -29,12 +29,50 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// The listening sockets that the service manager handed to this process, in its order.
+/// The name by which the service manager knows what it keeps for us.
+const KEPT: &str = "memhold-connections";
+
+/// Whether it may keep something. Before version 254 systemd does not tell; what it does not want it closes.
+#[must_use]
+pub fn may_keep() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some() && std::env::var_os("FDSTORE").is_none_or(|most| most != "0")
+}
+
+/// Gives it a descriptor to keep until the next process of the service.
 ///
 /// # Errors
-/// When what it says about them makes no sense.
-pub fn inherited_sockets() -> io::Result<Vec<OwnedFd>> {
-    sd_notify::listen_fds()?.map(socket::adopt).collect()
+/// When it cannot be reached.
+pub fn keep(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // FDPOLL=0: the other end is closed, which would be a reason to forget it.
+    let states = [NotifyState::FdStore, NotifyState::FdName(KEPT), NotifyState::Custom("FDPOLL=0")];
+    sd_notify::notify_with_fds(&states, &[fd])
+}
+
+/// Tells that what it kept has been taken.
+pub fn forget() {
+    tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(KEPT)]);
+}
+
+/// What the service manager handed to this process.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// The listening sockets that it made, in its order.
+    pub sockets: Vec<OwnedFd>,
+    /// What it kept for us.
+    pub kept: Option<OwnedFd>,
+}
+
+/// Takes what the service manager handed to this process.
+///
+/// # Errors
+/// When what it says about that makes no sense.
+pub fn inherited() -> io::Result<Inherited> {
+    let mut inherited = Inherited::default();
+    for (fd, name) in sd_notify::listen_fds_with_names()? {
+        let fd = socket::adopt(fd)?;
+        if name == KEPT { inherited.kept = Some(fd) } else { inherited.sockets.push(fd) }
+    }
+    Ok(inherited)
 }
 
 /// The thread that tells the service manager's watchdog that all is well.
@@ -94,6 +132,7 @@ mod tests {
 
     #[test]
     fn without_a_service_manager_there_is_nothing_to_inherit() {
-        assert!(inherited_sockets().unwrap().is_empty());
+        let inherited = inherited().unwrap();
+        assert!(inherited.sockets.is_empty() && inherited.kept.is_none());
     }
 }

@@ -10,15 +10,15 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Raises or lowers what `-r` and `-c` ask for.
+/// Raises or lowers what `-r` and `-c` ask for. `connections` are open already.
 ///
 /// # Errors
 /// When the system refuses.
-pub fn limits(settings: &Settings) -> Result<(), Exit> {
+pub fn limits(settings: &Settings, connections: usize) -> Result<(), Exit> {
     if settings.coredumps {
         resources::allow_core_files().map_err(|_| Exit::new(OS_ERROR, "failed to ensure corefile creation"))?;
     }
-    open_files(settings).map_err(|_| {
+    open_files(settings, connections).map_err(|_| {
         Exit::new(
             OS_ERROR,
             "failed to set rlimit for open files. Try starting as root or requesting smaller maxconns value.",
@@ -33,9 +33,13 @@ const OWN_DESCRIPTORS: u64 = 64;
 pub const RESERVED_PER_THREAD: u32 = 5;
 
 /// Makes room for `-c` clients. They are counted as clients, not by descriptor as memcached counts (section 15.2), so
-/// what the server needs itself comes on top; where only `-c` may be had, that has to do.
-fn open_files(settings: &Settings) -> io::Result<()> {
-    let clients = u64::from(settings.maxconns);
+/// what the server needs itself comes on top; where only `-c` may be had, that has to do. With more connections than that from a
+/// process before, those have their place.
+///
+/// # Errors
+/// When the system refuses.
+pub fn open_files(settings: &Settings, connections: usize) -> io::Result<()> {
+    let clients = u64::from(settings.maxconns).max(connections as u64);
     let own = OWN_DESCRIPTORS + u64::from(RESERVED_PER_THREAD) * u64::from(settings.num_threads);
     resources::set_open_files(clients + own).or_else(|_| {
         let most = resources::open_files_most()?;

@@ -7,8 +7,10 @@ use crate::sys::signals::{self, Set};
 /// Why the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// SIGINT, SIGTERM, `shutdown`: at once.
+    /// SIGINT, `shutdown`: at once.
     Now,
+    /// SIGTERM: at once, and what the service manager keeps goes on in the next process.
+    Term,
     /// SIGUSR1, `shutdown graceful`: in good order.
     Graceful,
 }
@@ -29,6 +31,7 @@ impl Stop {
     pub fn ask(self) {
         signals::raise(match self {
             Stop::Now => signals::INT,
+            Stop::Term => signals::TERM,
             Stop::Graceful => signals::USR1,
         });
     }
@@ -38,8 +41,8 @@ impl Stop {
     pub fn farewell(self, verbosity: u32) -> Option<&'static str> {
         match self {
             Stop::Graceful => Some("Gracefully stopping"),
-            Stop::Now if verbosity > 0 => Some("Exiting normally"),
-            Stop::Now => None,
+            Stop::Now | Stop::Term if verbosity > 0 => Some("Exiting normally"),
+            Stop::Now | Stop::Term => None,
         }
     }
 }
@@ -66,6 +69,7 @@ impl Signals {
             Ok(signals::HUP) => Asked::Reload,
             Ok(signals::USR1) => Asked::Stop(Stop::Graceful),
             Ok(signals::USR2) => Asked::Upgrade,
+            Ok(signals::TERM) => Asked::Stop(Stop::Term),
             Ok(_) => Asked::Stop(Stop::Now),
             // Waiting only fails for a set that is none.
             Err(error) => {
@@ -89,6 +93,7 @@ mod tests {
     fn the_farewell_is_memcacheds() {
         assert_eq!(Stop::Now.farewell(0), None);
         assert_eq!(Stop::Now.farewell(1), Some("Exiting normally"));
+        assert_eq!(Stop::Term.farewell(1), Stop::Now.farewell(1));
         assert_eq!(Stop::Graceful.farewell(0), Some("Gracefully stopping"));
     }
 }

@@ -12,16 +12,17 @@
 //! where to listen.
 
 use super::exit::{Exit, FAILURE, SUCCESS};
-use super::{kept, memory, options, passwords, process};
+use super::{kept, memory, options, paper, passwords, process};
 use crate::net::{Broken, Handover, Reader, Tls, Writer};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::sync::Arc;
-use crate::sys::{files, reason, socket};
+use crate::sys::{reason, socket};
+use std::collections::HashSet;
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -32,14 +33,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Tells the next process where to find what it takes over: "<pid>:<descriptor>".
 const VARIABLE: &str = "MEMHOLD_TAKEOVER";
-
-/// Form of the handover. A new number whenever anything in it changes, here, in `net` or in `conn`.
-const VERSION: u32 = 1;
-
-const MAGIC: &[u8; 16] = b"memhold handover";
-
-/// Magic, version, checksum of the rest.
-const HEADER_BYTES: usize = 16 + 4 + 8;
 
 /// So often the new binary is looked for to have answered, ...
 const ANSWER_PAUSE: Duration = Duration::from_millis(5);
@@ -113,13 +106,15 @@ impl Started {
     fn try_become_next(&self, handover: &Handover, store: &Store) -> io::Result<std::convert::Infallible> {
         let arena = store.kept_file().ok_or(io::ErrorKind::Unsupported)?;
         let mut writer = Writer::default();
-        writer.number(u64::try_from(arena.as_raw_fd()).unwrap_or(u64::MAX));
         writer.flag(self.filtered);
+        let descriptors = handover.descriptors();
+        writer.number(descriptors.len() as u64 + 1);
+        for fd in std::iter::once(arena.as_fd()).chain(descriptors) {
+            writer.number(u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX));
+            socket::set_outlives_exec(fd, true)?;
+        }
         handover.write(&mut writer);
-        let mut paper = files::nameless(c"handover")?;
-        paper.write_all(&sealed(&writer.into_bytes()))?;
-        handover.outlive_exec()?;
-        socket::set_outlives_exec(arena.as_fd(), true)?;
+        let paper = paper::write(&writer.into_bytes())?;
         socket::set_outlives_exec(paper.as_fd(), true)?;
         let place = format!("{VARIABLE}={}:{}", std::process::id(), paper.as_raw_fd());
         let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE).map(|(mut name, value)| {
@@ -181,11 +176,17 @@ fn why_not(answer: &str, expected: &str, errors: &str) -> String {
 /// What both have to agree on.
 fn answer(settings: &Settings, file: &File) -> Result<String, String> {
     let place = kept::identity(file).map_err(|error| reason(&error))?;
+    Ok(format!("takeover {} {place} {:016x}", paper::VERSION, doors(settings)))
+}
+
+/// A digest of where the settings say to listen, and what is spoken there.
+#[must_use]
+pub fn doors(settings: &Settings) -> u64 {
     let doors = (
         (&settings.inter, settings.tcp_port, settings.udp_port, &settings.socket_path),
         (settings.binding_protocol.name(), settings.tls.enabled, settings.sasl, settings.auth_file.is_some()),
     );
-    Ok(format!("takeover {VERSION} {place} {:016x}", xxh3_64(format!("{doors:?}").as_bytes())))
+    xxh3_64(format!("{doors:?}").as_bytes())
 }
 
 /// `--check-takeover`: whether a server with these settings could take over from the one that asks. Ends the process.
@@ -193,7 +194,7 @@ fn answer(settings: &Settings, file: &File) -> Result<String, String> {
 pub fn check(settings: &Settings, load_tls: impl FnOnce(&Settings) -> Result<Option<Arc<Tls>>, Exit>) -> Exit {
     let steps = || -> Result<String, Exit> {
         load_tls(settings)?;
-        process::limits(settings)?;
+        process::limits(settings, 0)?;
         passwords::load(settings)?;
         options::check::hashpower(settings)?;
         process::enough_connections(settings, 0)?;
@@ -213,7 +214,9 @@ pub struct Takeover {
     pub arena: File,
     /// The filter of system calls is on already.
     pub filtered: bool,
-    /// The rest.
+    /// Of listeners and clients.
+    descriptors: Vec<OwnedFd>,
+    /// What is to be known of them.
     net: Vec<u8>,
 }
 
@@ -229,27 +232,47 @@ impl Takeover {
     }
 
     fn read(fd: RawFd) -> Result<Takeover, String> {
-        let mut paper = File::from(socket::adopt(fd).map_err(|error| reason(&error))?);
-        let mut bytes = Vec::new();
-        io::Seek::rewind(&mut paper).and_then(|()| paper.read_to_end(&mut bytes)).map_err(|error| reason(&error))?;
-        let mut reader = Reader::new(opened(&bytes)?);
-        let (arena, filtered) = (|| -> Result<(RawFd, bool), Broken> { Ok((reader.number()?, reader.flag()?)) })()
-            .map_err(|_| "the handover makes no sense")?;
-        let arena = socket::adopt(arena).map_err(|error| reason(&error))?;
-        socket::set_outlives_exec(arena.as_fd(), false).map_err(|error| reason(&error))?;
-        let net = reader.rest().to_vec();
-        Ok(Takeover { arena: arena.into(), filtered, net })
+        let bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
+        let mut reader = Reader::new(&bytes);
+        let (filtered, numbers) = (|| -> Result<(bool, Vec<RawFd>), Broken> {
+            let (filtered, count) = (reader.flag()?, reader.number::<usize>()?);
+            Ok((filtered, (0..count).map(|_| reader.number()).collect::<Result<_, _>>()?))
+        })()
+        .map_err(|_| "the handover makes no sense")?;
+        let mut descriptors = adopt_all(&numbers)?.into_iter();
+        let arena = descriptors.next().ok_or("the handover has no memory file")?.into();
+        Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: reader.rest().to_vec() })
+    }
+
+    /// How many listeners and clients there are together.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.descriptors.len()
     }
 
     /// Listeners and clients.
     ///
     /// # Errors
     /// When they cannot be taken over.
-    pub fn handover(&self, tls: Option<&Arc<Tls>>) -> Result<Handover, Exit> {
-        let mut reader = Reader::new(&self.net);
-        let handover = Handover::read(&mut reader, tls);
-        handover.map_err(|why| Exit::new(FAILURE, format!("cannot take over: {why}")))
+    pub fn handover(&mut self, tls: Option<&Arc<Tls>>) -> Result<Handover, Exit> {
+        let handover = Handover::read(Reader::new(&self.net), self.descriptors.drain(..).map(Some), tls);
+        handover.map(|(handover, _)| handover).map_err(|why| Exit::new(FAILURE, format!("cannot take over: {why}")))
     }
+}
+
+/// Owns descriptors that outlived `execve`, which the next one does not.
+fn adopt_all(numbers: &[RawFd]) -> Result<Vec<OwnedFd>, String> {
+    // The first three are the standard streams.
+    if numbers.iter().any(|&fd| fd <= 2) || numbers.iter().collect::<HashSet<_>>().len() < numbers.len() {
+        return Err("the handover names a descriptor twice".to_owned());
+    }
+    let adopt = |&fd: &RawFd| {
+        let owned = socket::adopt(fd)?;
+        socket::set_outlives_exec(owned.as_fd(), false)?;
+        Ok(owned)
+    };
+    let told = |(fd, error): (&RawFd, io::Error)| format!("descriptor {fd}: {}", reason(&error));
+    numbers.iter().map(|fd| adopt(fd).map_err(|error| told((fd, error)))).collect()
 }
 
 /// The descriptor in the variable, if it was meant for this process.
@@ -258,45 +281,15 @@ fn descriptor(place: &str) -> Option<RawFd> {
     if pid.parse() == Ok(std::process::id()) { fd.parse().ok().filter(|fd| *fd > 2) } else { None }
 }
 
-/// With magic, version and checksum in front.
-fn sealed(body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&xxh3_64(body).to_le_bytes());
-    bytes.extend_from_slice(body);
-    bytes
-}
-
-/// What was sealed.
-fn opened(bytes: &[u8]) -> Result<&[u8], &'static str> {
-    let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or("the handover is cut off")?;
-    let expected = sealed(&[]);
-    if header[..16] != expected[..16] || header[16..20] != expected[16..20] {
-        return Err("it is no handover, or one of another version");
-    }
-    if header[20..] != xxh3_64(body).to_le_bytes() {
-        return Err("the handover is damaged");
-    }
-    Ok(body)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_flipped_bit_and_every_cut_of_a_handover_is_noticed() {
-        let bytes = sealed(b"listeners and clients");
-        assert_eq!(opened(&bytes), Ok(&b"listeners and clients"[..]));
-        for len in 0..bytes.len() {
-            assert!(opened(&bytes[..len]).is_err(), "cut off at {len}");
-        }
-        for bit in 0..bytes.len() * 8 {
-            let mut bytes = bytes.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(opened(&bytes).is_err(), "bit {bit}");
-        }
+    fn a_descriptor_that_is_named_twice_or_not_open_is_refused() {
+        assert!(adopt_all(&[5000, 5000]).is_err());
+        assert!(adopt_all(&[1]).is_err());
+        assert_eq!(adopt_all(&[1 << 30]).err().as_deref(), Some("descriptor 1073741824: Bad file descriptor"));
     }
 
     #[test]
@@ -321,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_answer_names_what_both_have_to_agree_on() {
-        let file = files::nameless(c"test").unwrap();
+        let file = crate::sys::files::nameless(c"test").unwrap();
         let told = |settings: &Settings| answer(settings, &file).unwrap();
         let one = told(&Settings::default());
         assert_eq!(one, told(&Settings { num_threads: 7, ..Settings::default() }));

@@ -28,12 +28,12 @@ pub fn open_files_most() -> io::Result<u64> {
     Ok(limit(libc::RLIMIT_NOFILE)?.rlim_max)
 }
 
-/// Sets the limit of open files, up or down, for good.
+/// Sets the limit of open files, up or down. Down, it can be raised again: a next version may be told to serve more.
 ///
 /// # Errors
 /// When it would have to rise above what this user may have.
 pub fn set_open_files(most: u64) -> io::Result<()> {
-    set_limit(libc::RLIMIT_NOFILE, most, most)
+    set_limit(libc::RLIMIT_NOFILE, most, most.max(open_files_most()?))
 }
 
 /// Lets core files be as large as this user may have them.

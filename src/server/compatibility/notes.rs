@@ -162,6 +162,7 @@ pub(super) const SETTINGS: &[Note] = &[];
 pub(super) const OUR_SIGNALS: &[&str] = &["SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGPIPE"];
 
 pub(super) const SIGNALS: &[Note] = &[
+    different("SIGTERM", "connections are left with a service manager that keeps them, for `systemctl restart`"),
     different("SIGUSR1", "stops in good order; items are kept with every other end too (`-e`)"),
     own("SIGUSR2", "a new version, or new options, take over in place: items and connections stay"),
 ];
@@ -172,6 +173,7 @@ pub(super) const OUR_VARIABLES: &[&str] = &[
     "MEMCACHED_SASL_PWDB",
     "LISTEN_FDS",
     "NOTIFY_SOCKET",
+    "FDSTORE",
     "WATCHDOG_USEC",
     "RUNTIME_DIRECTORY",
     "MEMHOLD_TAKEOVER",
@@ -183,8 +185,9 @@ pub(super) const VARIABLES: &[Note] = &[
         "there is no SASL library to configure: name the passwords by MEMCACHED_SASL_PWDB or `-o sasl_pwdb`",
     ),
     absent("T_MEMD_INITIAL_MALLOC", "for memcached's own tests: pretends that memory is taken"),
-    own("LISTEN_FDS", "sockets of a service manager"),
-    own("NOTIFY_SOCKET", "a service manager that is told of the start and the end"),
+    own("LISTEN_FDS", "sockets of a service manager, and connections that it has kept"),
+    own("NOTIFY_SOCKET", "a service manager that is told of the start and the end, and given connections to keep"),
+    own("FDSTORE", "how much it keeps; nothing is given to one that keeps 0"),
     own("WATCHDOG_USEC", "how often it wants to hear that the server is alive"),
     own("RUNTIME_DIRECTORY", "where the service manager says runtime files belong"),
     own("MEMHOLD_TAKEOVER", "from one version to the next (SIGUSR2): not to be set by hand"),
