@@ -34,7 +34,6 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
     }
     filler.fill(turn.requests);
     filler::fetch_items(&filler.slots, store);
-    turn.keys = turn.keys.saturating_sub(filler.slots.len());
     let mut done = 0;
     let mut list = match conn.phase {
         Phase::Keys { reading, any } => Some((reading, any)),

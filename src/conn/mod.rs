@@ -44,8 +44,9 @@ pub const OUTPUT_PER_TURN: usize = 256 * 1024;
 /// an eighth of one there, and every turn that is cut short costs a system call or two.
 const REQUESTS_PER_R: usize = 8;
 
-/// ... and this many times as many keys: a `get` of a hundred thousand keys is one request, and need not give any output.
-const KEYS_PER_REQUEST: usize = 2;
+/// ... and of one batch for so many of these requests: a `get` of a hundred thousand keys is one request and need not give any
+/// output, but each batch looks up no more than [`filler::BATCH`] of them.
+const REQUESTS_PER_BATCH: usize = filler::BATCH / 2;
 
 /// Where a client stands in its conversation.
 pub struct Conn {
@@ -131,8 +132,8 @@ pub enum Next {
 struct Turn {
     /// Requests (`-R`).
     requests: usize,
-    /// Keys looked up, those of requests with one key too.
-    keys: usize,
+    /// Batches.
+    batches: usize,
     /// Length of the output at which it ends.
     output_max: usize,
     /// The input is all there will ever be: nothing that goes on by itself is begun.
@@ -186,7 +187,7 @@ impl Conn {
         let requests = cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R;
         let turn = Turn {
             requests,
-            keys: requests.saturating_mul(KEYS_PER_REQUEST),
+            batches: requests.div_ceil(REQUESTS_PER_BATCH),
             output_max: out.len() + OUTPUT_PER_TURN,
             datagram: false,
         };
@@ -196,7 +197,7 @@ impl Conn {
     /// Runs one request at most, or a part of one whose answer reaches `output_max` bytes: for datagrams, where each answer travels by
     /// itself. [`Next::Again`] when there is more.
     pub fn process_one(&mut self, input: &[u8], out: &mut Output, output_max: usize, cx: &mut Context<'_>) -> Progress {
-        let turn = Turn { requests: 1, keys: usize::MAX, output_max: out.len() + output_max, datagram: true };
+        let turn = Turn { requests: 1, batches: usize::MAX, output_max: out.len() + output_max, datagram: true };
         self.take_turn(turn, input, out, cx)
     }
 
@@ -237,15 +238,18 @@ impl Conn {
                 }
                 Step::stop(0, Next::Again)
             }
-            Phase::Command | Phase::Keys { .. } => match self.dialect {
-                Dialect::Text => batch::run(self, input, out, cx, turn),
-                Dialect::Binary => frames::run(self, input, out, cx, turn),
-                Dialect::Knocking => self.knock(input, out, cx, turn),
-                Dialect::Open(protocol) => {
-                    self.dialect = meet(protocol, input, &cx.server.settings);
-                    Step::go_on(0)
+            Phase::Command | Phase::Keys { .. } => {
+                turn.batches -= 1;
+                match self.dialect {
+                    Dialect::Text => batch::run(self, input, out, cx, turn),
+                    Dialect::Binary => frames::run(self, input, out, cx, turn),
+                    Dialect::Knocking => self.knock(input, out, cx, turn),
+                    Dialect::Open(protocol) => {
+                        self.dialect = meet(protocol, input, &cx.server.settings);
+                        Step::go_on(0)
+                    }
                 }
-            },
+            }
             Phase::Upload(_) => self.receive(input, out, cx),
             Phase::Swallow(left) => {
                 let skipped = input.len().min(*left);
@@ -356,6 +360,6 @@ fn meet(protocol: BindingProtocol, input: &[u8], settings: &Settings) -> Dialect
 
 impl Turn {
     fn is_used_up(&self, out: &Output) -> bool {
-        self.requests == 0 || self.keys == 0 || out.len() >= self.output_max
+        self.requests == 0 || self.batches == 0 || out.len() >= self.output_max
     }
 }
