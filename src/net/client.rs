@@ -306,6 +306,7 @@ impl Client {
 
     /// Whether its next turn is part of something large: replies that its socket did not take at once, a value on its way, or a list
     /// of keys.
+    #[inline]
     pub(super) fn goes_on(&self) -> bool {
         self.has_more() || self.conn.receives_value() || self.conn.reads_keys()
     }

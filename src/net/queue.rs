@@ -44,32 +44,38 @@ impl Ready {
 
 impl Queue {
     /// Notes what the kernel has told.
+    #[inline]
     pub(super) fn come<'e>(&mut self, events: impl IntoIterator<Item = &'e Event>) {
         self.come.extend(events.into_iter().map(Ready::event));
     }
 
     /// Notes one that goes on.
+    #[inline]
     pub(super) fn go_on(&mut self, key: usize) {
         self.going_on.push_back(Ready::again(key));
     }
 
     /// How many wait.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.come.len() + self.going_on.len()
     }
 
     /// Whether nobody waits.
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Begins a round with all who have come.
+    #[inline]
     pub(super) fn begin_round(&mut self) {
         let come = self.come.len();
         self.left = (come, 1 + come / COME_PER_GOING_ON);
     }
 
     /// Who is next in this round.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Ready> {
         let (come, going_on) = &mut self.left;
         let (left, queue) = if *come > 0 { (come, &mut self.come) } else { (going_on, &mut self.going_on) };
