@@ -235,11 +235,23 @@ impl Store {
         spot
     }
 
-    /// Starts loading the item that the bucket (loaded by now) names.
+    /// Starts loading the item that the bucket (loaded by now) names. False when it names none and [`Store::prefetch_item_away`] may know
+    /// of one: its bucket has begun to load.
     #[inline]
-    pub fn prefetch_item(&self, spot: &Spot) {
-        if let Some(name) = self.inner().index.peek(spot) {
-            self.inner().arena.prefetch(name);
+    #[must_use]
+    pub fn prefetch_item(&self, spot: &Spot) -> bool {
+        let inner = self.inner();
+        let Some(name) = inner.index.peek(spot) else { return !inner.index.prefetch_alternate(spot) };
+        inner.arena.prefetch(name);
+        true
+    }
+
+    /// Starts loading the item that the alternate bucket (loaded by now) names.
+    #[inline]
+    pub fn prefetch_item_away(&self, spot: &Spot) {
+        let inner = self.inner();
+        if let Some(name) = inner.index.peek_away(spot) {
+            inner.arena.prefetch(name);
         }
     }
 

@@ -34,6 +34,7 @@ const ITEMS_PER_COUNTER: u64 = 10;
 /// From one look of the bar to the next.
 const LOOK: Duration = Duration::from_millis(200);
 const NANOS: f64 = 1e9;
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// Plays, and gives the table.
 ///
@@ -49,17 +50,27 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     if options.fill {
         let step = options.threads as u64;
         let bar = progress::bar("storing", options.keys, false);
-        players = play(players, &plan, &bar, |number| Limit::Fill { rest: number, step })?;
+        let stored = || bar.set_position(plan.answered.load(Ordering::Relaxed));
+        players = play(players, stored, |number| Limit::Fill { rest: number, step })?;
         bar.finish_and_clear();
         for player in &mut players {
             player.take_report()?;
         }
     }
     let time = Duration::from_secs_f64(options.seconds);
-    let bar = progress::bar("measuring", (options.seconds * options.rate as f64) as u64, false);
+    let bar = progress::timed(time.as_millis() as u64);
     plan.answered.store(0, Ordering::Relaxed);
     let used = options.pid.map(Cpu::of).transpose().map_err(|error| unseen(options, &error))?;
-    let players = play(players, &plan, &bar, |_| Limit::For(time))?;
+    let start = plan.clock.running_nanos();
+    let mut last = (start, 0);
+    let measured = || {
+        let (now, answered) = (plan.clock.running_nanos(), plan.answered.load(Ordering::Relaxed));
+        let rate = (answered - last.1) as f64 * NANOS / (now - last.0).max(1) as f64;
+        last = (now, answered);
+        bar.set_position((now - start) / NANOS_PER_MILLI);
+        bar.set_message(format!("{answered} requests, {rate:.0}/s"));
+    };
+    let players = play(players, measured, |_| Limit::For(time))?;
     bar.finish_and_clear();
     let mut all = Report::new()?;
     if let (Some(pid), Some(before)) = (options.pid, used) {
@@ -91,13 +102,8 @@ fn unseen(options: &Options, error: &io::Error) -> Failure {
     Failure(format!("--pid {}: {}", options.pid.unwrap_or_default(), reason(error)))
 }
 
-/// Lets each player play in a thread of its own and shows how far they are.
-fn play(
-    players: Vec<Player>,
-    plan: &Plan,
-    bar: &indicatif::ProgressBar,
-    limit: impl Fn(u64) -> Limit,
-) -> Result<Vec<Player>, Failure> {
+/// Lets each player play in a thread of its own, and calls `look` meanwhile.
+fn play(players: Vec<Player>, mut look: impl FnMut(), limit: impl Fn(u64) -> Limit) -> Result<Vec<Player>, Failure> {
     let mut threads = Vec::new();
     for (number, mut player) in players.into_iter().enumerate() {
         let limit = limit(number as u64);
@@ -107,16 +113,11 @@ fn play(
     }
     while threads.iter().any(|thread| !thread.is_finished()) {
         std::thread::park_timeout(LOOK);
-        let answered = plan.answered.load(Ordering::Relaxed);
-        if bar.length().is_some_and(|length| length < answered) {
-            bar.set_length(answered);
-        }
-        bar.set_position(answered);
+        look();
     }
-    let results: Vec<_> = threads.into_iter().map(finish).collect();
+    let mut results: Vec<_> = threads.into_iter().map(finish).collect();
     // What the others say is only that one has failed.
     let first = results.iter().position(|result| matches!(result, Err(Failure(text)) if text != player::ANOTHER));
-    let mut results = results;
     if let Some(first) = first {
         results.swap(0, first);
     }
