@@ -19,7 +19,9 @@ fn main() -> Result<(), Failure> {
         options::command("calcification", "What a full server has room for").arg(options::check()).get_matches();
     let servers = options::servers(&options);
     let check = options.get_flag("check");
-    println!("| alive at the end, on a server of 256 MiB full of small items | memhold | memcached |\n| --- | --- | --- |");
+    println!(
+        "| alive at the end, on a server of 256 MiB full of small items | memhold | memcached |\n| --- | --- | --- |"
+    );
     for act in ACTS {
         let act = if check { act.shortened() } else { act };
         let play = |path: &Path| act.play(path).map_err(|error| error.to_string());
@@ -37,6 +39,8 @@ fn main() -> Result<(), Failure> {
 #[derive(Clone, Copy)]
 struct Act {
     title: &'static str,
+    /// What the server is full of before.
+    before: Kind,
     /// What arrives, and is looked for at the end.
     arriving: Kind,
     /// The time it takes to arrive.
@@ -47,18 +51,27 @@ struct Act {
 
 /// Twice as many as the server holds.
 const SMALL: Kind = Kind { prefix: "small", count: 4_000_000, value_len: 64 };
+/// Sessions that a flood is to push out have to be there first.
+const NOTHING: Kind = Kind { count: 0, ..SMALL };
 const SESSIONS: Kind = Kind { prefix: "session", count: 60_000, value_len: 700 };
 const LARGE: Kind = Kind { prefix: "large", count: 200, value_len: 300_000 };
 const FLOOD: Kind = Kind { prefix: "flood", count: 2_000_000, value_len: 200 };
 
 const ACTS: [Act; 6] = [
-    Act { title: "60,000 sessions of 700 bytes within 7 s", arriving: SESSIONS, seconds: 7, flood: None },
-    Act { title: "the same within 60 s", arriving: SESSIONS, seconds: 60, flood: None },
-    Act { title: "the same within 180 s", arriving: SESSIONS, seconds: 180, flood: None },
-    Act { title: "200 values of 300 kB, at full speed", arriving: LARGE, seconds: 0, flood: None },
-    Act { title: "the same within 60 s", arriving: LARGE, seconds: 60, flood: None },
+    Act {
+        title: "60,000 sessions of 700 bytes within 7 s",
+        before: SMALL,
+        arriving: SESSIONS,
+        seconds: 7,
+        flood: None,
+    },
+    Act { title: "the same within 60 s", before: SMALL, arriving: SESSIONS, seconds: 60, flood: None },
+    Act { title: "the same within 180 s", before: SMALL, arriving: SESSIONS, seconds: 180, flood: None },
+    Act { title: "200 values of 300 kB, at full speed", before: SMALL, arriving: LARGE, seconds: 0, flood: None },
+    Act { title: "the same within 60 s", before: SMALL, arriving: LARGE, seconds: 60, flood: None },
     Act {
         title: "60,000 sessions in use, under a flood of 2,000,000 items",
+        before: NOTHING,
         arriving: SESSIONS,
         seconds: 0,
         flood: Some(FLOOD),
@@ -69,17 +82,20 @@ impl Act {
     /// The same in no time, and with little of everything.
     fn shortened(self) -> Act {
         let few = |kind: Kind| Kind { count: kind.count / 100, ..kind };
-        Act { arriving: few(self.arriving), seconds: self.seconds.min(1), flood: self.flood.map(few), ..self }
+        Act {
+            before: few(self.before),
+            arriving: few(self.arriving),
+            seconds: self.seconds.min(1),
+            flood: self.flood.map(few),
+            ..self
+        }
     }
 
     /// How many of those that arrived are there at the end.
     fn play(&self, path: &Path) -> Result<u64, Failure> {
         let server = Server::start(&[path.as_os_str()], &["-m", "256", "-t", "1"])?;
         let mut bulk = Bulk::open(&server)?;
-        // Sessions that a flood is to push out have to be there first.
-        if self.flood.is_none() {
-            bulk.set(&SMALL, 0..SMALL.count, never)?;
-        }
+        bulk.set(&self.before, 0..self.before.count, never)?;
         arrive(&mut bulk, &self.arriving, Duration::from_secs(self.seconds))?;
         if let Some(other) = self.flood {
             flood(&mut bulk, &other, &self.arriving)?;

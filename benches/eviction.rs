@@ -28,7 +28,7 @@ fn main() -> Result<(), Failure> {
     let part = if options.get_flag("check") { CHECK_PART } else { 1 };
     let wanted = options.get_one::<String>("trace");
     let rows = ROWS.iter().filter(|row| wanted.is_none_or(|wanted| wanted == row.name));
-    let pair = if options.get_flag("simulate") { None } else { Some(Pair::new(&options, part)?) };
+    let pair = if options.get_flag("simulate") { None } else { Some(Pair::new(&options)?) };
     let mut ratios = Vec::new();
     for row in rows {
         let trace = row.make(part);
@@ -53,8 +53,10 @@ fn main() -> Result<(), Failure> {
 /// Two servers that are given the same resident memory.
 struct Pair {
     paths: [PathBuf; 2],
-    /// `-m` of each.
-    megabytes: [u64; 2],
+    /// The `-m` with which ours takes as much memory as theirs with [`MEGABYTES`], on a trace of mixed sizes.
+    ours_megabytes: u64,
+    /// Only to see that it works, without waiting until memory has settled.
+    is_check: bool,
 }
 
 /// A server after a trace.
@@ -65,35 +67,49 @@ struct Played {
 }
 
 impl Pair {
-    /// Finds out with which `-m` ours takes as much memory as theirs with 64.
-    fn new(options: &ArgMatches, part: u32) -> Result<Pair, Failure> {
-        let mut pair = Pair { paths: options::servers(options), megabytes: [MEGABYTES; 2] };
-        let [ours, theirs] = pair.play(&ROWS[0].make(part.max(3)))?;
-        let more = theirs.resident_bytes as f64 - ours.resident_bytes as f64;
-        pair.megabytes[0] = (MEGABYTES as f64 + (more / f64::from(1 << 20)).round()) as u64;
+    fn new(options: &ArgMatches) -> Result<Pair, Failure> {
+        let is_check = options.get_flag("check");
+        let mut pair = Pair { paths: options::servers(options), ours_megabytes: MEGABYTES, is_check };
+        if !is_check {
+            let [ours, _] = pair.play_in_turn(&ROWS[0].make(1))?;
+            pair.ours_megabytes = ours.megabytes;
+        }
         Ok(pair)
     }
 
-    /// Plays a trace on both, at once where it takes its time anyway.
     fn play(&self, trace: &Trace) -> Result<[Played; 2], Failure> {
-        let one =
-            |number: usize| play(&self.paths[number], self.megabytes[number], trace).map_err(|error| error.to_string());
-        let (ours, theirs) = if trace.timed {
-            thread::scope(|scope| {
-                let theirs = scope.spawn(|| one(1));
-                (one(0), theirs.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
-            })
-        } else {
-            (one(0), one(1))
-        };
+        if trace.timed { self.play_at_once(trace) } else { self.play_in_turn(trace) }
+    }
+
+    fn play_in_turn(&self, trace: &Trace) -> Result<[Played; 2], Failure> {
+        let [ours_path, theirs_path] = &self.paths;
+        let theirs = self.play_on(theirs_path, MEGABYTES, trace)?;
+        let mut ours = self.play_on(ours_path, self.ours_megabytes, trace)?;
+        // How much memcached takes beyond its -m depends on the sizes.
+        let more = (theirs.resident_bytes as f64 - ours.resident_bytes as f64) / f64::from(1 << 20);
+        if more.abs() > 0.5 {
+            ours = self.play_on(ours_path, (ours.megabytes as f64 + more).round() as u64, trace)?;
+        }
+        Ok([ours, theirs])
+    }
+
+    /// Of a trace that takes its time, both at the same time.
+    fn play_at_once(&self, trace: &Trace) -> Result<[Played; 2], Failure> {
+        let one = |path: &Path, megabytes| self.play_on(path, megabytes, trace).map_err(|error| error.to_string());
+        let (ours, theirs) = thread::scope(|scope| {
+            let theirs = scope.spawn(|| one(&self.paths[1], MEGABYTES));
+            let ours = one(&self.paths[0], self.ours_megabytes);
+            (ours, theirs.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
+        });
         Ok([ours?, theirs?])
     }
-}
 
-fn play(path: &Path, megabytes: u64, trace: &Trace) -> Result<Played, Failure> {
-    let server = Server::start(&[path.as_os_str()], &["-m", &megabytes.to_string(), "-t", "1"])?;
-    let outcome = replay(trace, &server.target().address, |_| {})?;
-    Ok(Played { outcome, resident_bytes: server.resident_bytes()?, megabytes })
+    fn play_on(&self, path: &Path, megabytes: u64, trace: &Trace) -> Result<Played, Failure> {
+        let server = Server::start(&[path.as_os_str()], &["-m", &megabytes.to_string(), "-t", "1"])?;
+        let outcome = replay(trace, &server.target().address, |_| {})?;
+        let resident_bytes = if self.is_check { 0 } else { server.resident_bytes()? };
+        Ok(Played { outcome, resident_bytes, megabytes })
+    }
 }
 
 impl Played {
