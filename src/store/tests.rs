@@ -345,7 +345,7 @@ fn pinned_items_that_are_the_oldest_do_not_stop_others_from_being_evicted() {
         let pins: Vec<_> = (0..held)
             .map(|number| {
                 store.lookup(&key(number), store.hash(&key(number)), now, |lookup| match lookup {
-                    Lookup::Found(mut entry) => match entry.value() {
+                    Lookup::Found(entry) => match entry.value() {
                         Value::Pinned(pinned) => pinned,
                         Value::Inline(_) => panic!("small"),
                     },
