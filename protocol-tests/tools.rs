@@ -356,7 +356,15 @@ fn what_cannot_be_meant_is_told_in_a_line() {
     assert!(refused(&["dump", "--server", "127.0.0.1:x", &folder.path("dump")]).contains("HOST:PORT"));
     assert!(refused(&["dump", "--server", "/nowhere/at/all", &folder.path("dump")]).contains("No such file"));
     assert!(refused(&["load", &folder.path("dump")]).contains("No such file"));
-    assert!(refused(&["load", "/dev/null"]).contains("not a file"));
+    let pipe = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()), "a pipe can be made");
+    for nothing in ["/dev/null", &pipe] {
+        assert!(refused(&["load", nothing]).contains("not a file"), "nobody waits for {nothing}");
+        let said = refused(&["dump", "--force", "--server", &nobody, nothing]);
+        assert!(said.contains("no ordinary file"), "{nothing} is not taken away: {said}");
+    }
+    fs::remove_file(&pipe).expect("it is still there");
+    assert!(refused(&["dump", "--server", &nobody, &folder.path("")]).contains("is a directory"));
     assert_eq!(folder.names(), Vec::<String>::new());
     let (code, help, _) = run(&["dump", "--help"]);
     assert!(code == Some(0) && help.contains("--server") && help.contains("--force"), "{help}");
@@ -462,6 +470,21 @@ fn a_busy_crawler_and_a_growing_table_are_waited_for_and_gone_around() {
     ]);
     let said = done(&["dump", "--server", &address, &folder.path("dump")]);
     assert!(said.starts_with("dumped 1 items of 2 bytes"), "{said}");
+    server.join().expect("it saw what it expected");
+}
+
+#[test]
+fn a_load_that_is_cut_off_says_how_far_it_came() {
+    let folder = Folder::new("tools-load-cut");
+    let source = start(&[]);
+    assert_eq!(ask(&source, "set k 0 0 1\r\nx\r\n"), "STORED");
+    done(&["dump", "--server", &address(&source), &folder.path("dump")]);
+    let (address, server) = scripted_server(&[
+        (0, &[STATS, ("ms memhold-probe 0 C18446744073709551615 E1", ""), ("", "NF\r\n")]),
+        (0, &[("md memhold-probe C18446744073709551615 E1", "NF\r\n")]),
+    ]);
+    let said = refused(&["load", "--server", &address, &folder.path("dump")]);
+    assert!(said.ends_with("; 1 of 1 items had been sent\n"), "{said}");
     server.join().expect("it saw what it expected");
 }
 
