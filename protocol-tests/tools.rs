@@ -371,6 +371,25 @@ fn what_cannot_be_meant_is_told_in_a_line() {
 }
 
 #[test]
+fn a_result_that_finds_no_room_is_a_failure_and_a_closed_pipe_is_none() {
+    let folder = Folder::new("tools-output");
+    let server = start(&[]);
+    done(&["dump", "--server", &address(&server), &folder.path("dump")]);
+    for words in [&["load", "--check", &folder.path("dump")][..], &["load", "--help"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+        let output = Command::new(memhold()).args(words).stdout(full).output().expect("the binary can be run");
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {complained}");
+        assert!(complained.ends_with("load: standard output: No space left on device\n"), "{complained}");
+
+        let (reader, closed) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let output = Command::new(memhold()).args(words).stdout(closed).output().expect("the binary can be run");
+        assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "{words:?}");
+    }
+}
+
+#[test]
 fn a_file_is_replaced_only_by_force() {
     let folder = Folder::new("tools-force");
     let server = start(&[]);
@@ -608,6 +627,8 @@ fn a_trace_is_played_and_what_was_found_is_told() {
         assert!(said.starts_with("{\"hit_ratio\":0.500000,\"requests\":6,"), "{said}");
         assert!(said.contains("\"groups\":{\"all\":{\"asked\":4,\"hits\":2}}"), "{said}");
     }
+    assert!(refused(&["bench", "--trace", &file, "--tls-unchecked"]).contains("not with --tls-unchecked"));
+    assert!(refused(&["bench", "--trace", ""]).contains("a value is required for '--trace"));
     assert!(refused(&["bench", "--trace", "zipf99"]).contains("zipf99 is no file, and none of zipf08, zipf10"));
 }
 
