@@ -551,6 +551,8 @@ fn a_rate_is_kept_and_not_more() {
     let requests = figure(&json, "requests");
     // A machine that is busy with other things sends less, but nobody sends more than is due.
     assert!((100.0..=2008.0).contains(&requests), "{json}");
+    // What it could not send it tells; the first of all is due at once.
+    assert_eq!(requests + figure(&json, "unsent"), 2000.0, "{json}");
 }
 
 /// A server that stalls once, for `stall`, and then answers each line at once.
@@ -581,6 +583,36 @@ fn whoever_had_to_wait_for_a_stall_is_counted() {
     // A hundred were due; the fifty of the first half waited for up to 500 ms.
     assert!(figure(&json, "p90") > 300_000.0 && figure(&json, "max") >= 490_000.0, "{json}");
     assert_eq!(figure(&json, "misses"), figure(&json, "requests"), "{json}");
+}
+
+#[test]
+fn whoever_is_never_asked_because_of_a_stall_is_counted_too() {
+    let address = stalling_server(Duration::from_millis(700));
+    let shape = ["--connections", "1", "--rate", "100", "--seconds", "0.5", "--sets", "0", "--no-fill"];
+    let json = done(&[&["bench", "--json", "--server", &address][..], &shape].concat());
+    // The stall lasts beyond the end: one was asked, and fifty were due.
+    assert_eq!((figure(&json, "requests"), figure(&json, "unsent")), (1.0, 49.0), "{json}");
+}
+
+#[test]
+fn what_finds_nothing_or_is_not_stored_is_told() {
+    let mut binaries = vec![memhold()];
+    binaries.extend(server::memcached());
+    for binary in binaries {
+        let server = Server::start(&binary, &[]);
+        for protocol in ["text", "meta", "binary"] {
+            let shares = ["--protocol", protocol, "--no-fill", "--sets", "0", "--incrs", "50", "--touches", "50"];
+            let json = load(&address(&server), &shares);
+            let (_, touches) = json.split_once("\"touch\"").expect("it is told");
+            let (touches, incrs) = touches.split_once("\"incr\"").expect("it is told");
+            let asked = figure(touches, "requests") + figure(incrs, "requests");
+            assert!(asked > 0.0 && figure(&json, "absent") == asked, "{protocol}: {json}");
+            let large = ["--protocol", protocol, "--value-size", "1100000", "--keys", "3", "--sets", "0"];
+            let json =
+                done(&[&["bench", "--json", "--seconds", "0.1", "--server", &address(&server)][..], &large].concat());
+            assert_eq!((figure(&json, "unfilled"), figure(&json, "hits")), (3.0, 0.0), "{protocol}: {json}");
+        }
+    }
 }
 
 #[test]
@@ -666,6 +698,8 @@ fn load_over_tls_needs_the_right_authority_or_none() {
     let server_address = address(&server);
     let said = refused(&["bench", "--server", &server_address, "--tls-ca", &wrong]);
     assert!(said.contains("certificate"), "{said}");
+    let clear = start(&[]);
+    assert!(refused(&["bench", "--server", &address(&clear), "--tls-unchecked"]).contains("it does not speak TLS"));
     assert!(refused(&["bench", "--tls-ca", &right, "--tls-unchecked"]).contains("one of them"));
     assert!(refused(&["bench", "--tls-ca", &file("key.pem")]).contains("no certificate in it"));
     assert!(refused(&["bench", "--tls-unchecked", "--server", "/some/socket"]).contains("no TLS on a unix socket"));
@@ -698,7 +732,8 @@ fn the_processor_time_of_a_local_server_is_told() {
     let json = load(&address(&server), &["--pid", &pid]);
     let (_, used) = json.split_once("\"server_micros\":").expect("it is told");
     assert!(figure(used, "all") > 0.0 && figure(used, "user") <= figure(used, "all"), "{json}");
-    let server_address = address(&server);
-    let said = refused(&["bench", "--server", &server_address, "--keys", "1", "--pid", "4294967295"]);
+    // That is known before anybody is asked.
+    let nobody = format!("127.0.0.1:{}", server::free_port());
+    let said = refused(&["bench", "--server", &nobody, "--pid", "4294967295"]);
     assert!(said.contains("--pid 4294967295: No such file"), "{said}");
 }
