@@ -115,19 +115,19 @@ impl Inner {
     /// Whether some other class is clearly older than this one.
     fn is_younger(&self, index: usize) -> bool {
         let own = self.standings[index].age_with_more();
-        self.others(index).max().is_some_and(|(age, ..)| age > own + own / OLDER_PART)
+        self.others(Some(index)).max().is_some_and(|(age, ..)| age > own + own / OLDER_PART)
     }
 
     /// Age after the loss of a page, pages, and number of each class with pages other than `except` (the last number is the large store).
-    fn others(&self, except: usize) -> impl Iterator<Item = (u64, u32, usize)> {
-        let others = self.standings.iter().zip(0..).filter(move |&(_, other)| other != except);
+    fn others(&self, except: Option<usize>) -> impl Iterator<Item = (u64, u32, usize)> {
+        let others = self.standings.iter().zip(0..).filter(move |&(_, other)| Some(other) != except);
         let rated = others.map(|(standing, other)| (standing.age_with_less(), standing.pages(), other));
         rated.filter(|&(_, pages, _)| pages > 0)
     }
 
     /// The class to take a page from: the oldest, of equals the one with the most pages. In later rounds the next ones in turn, since no
     /// page of the oldest could be had: clients may hold something in each.
-    fn victim(&self, except: usize, round: u32) -> Option<usize> {
+    pub fn victim(&self, except: Option<usize>, round: u32) -> Option<usize> {
         if round == 0 {
             return self.others(except).max().map(|(.., other)| other);
         }
@@ -137,22 +137,26 @@ impl Inner {
         others.get(place).map(|&(.., other)| other)
     }
 
-    /// Looks for the items of a class that should go next, and compares it with the others. Not among pinned ones: where few items are
-    /// looked at, the same would be found again and again.
+    /// Looks for the items of a class that should go next, and compares it with the others.
     pub fn seek_victims(&self, class: &mut Class, now: Now) {
         let mut sample = Sample::default();
         class.sample(&self.arena, LOOKS, |chunk, state| {
-            let name = chunk.name();
-            if let Some(score) = self.score(chunk, state, now)
-                && !self.is_pinned(name, state)
-                && !self.facts.is_draining(self.arena.page_of(name))
-            {
-                sample.look(name, state, score);
+            if !self.facts.is_draining(self.arena.page_of(chunk.name())) {
+                self.look(&mut sample, chunk, state, now);
             }
         });
         class.queue.fill(sample);
         self.show_standing(class);
         class.queue.is_younger = self.is_younger(class.index as usize);
+    }
+
+    /// Looks at an item that may go. A pinned one may not: where few are looked at, the same would be found again and again.
+    fn look(&self, sample: &mut Sample, chunk: Chunk<'_>, state: State, now: Now) {
+        if let Some(score) = self.score(chunk, state, now)
+            && !self.is_pinned(chunk.name(), state)
+        {
+            sample.look(chunk.name(), state, score);
+        }
     }
 
     /// An item's score, higher than any if its time is over; `None` for one that cannot be evicted.
@@ -260,12 +264,8 @@ impl Inner {
 
     /// Empties a page of another class and takes it; the pool's account of pages in use does not change. `round` counts the attempts.
     pub fn steal_page(&self, index: usize, round: u32, now: Now) -> Option<u32> {
-        let victim = self.victim(index, round)?;
-        let emptied = if victim == self.slabs.len() {
-            self.empty_large_page(&mut lock(&self.large), now)
-        } else {
-            self.empty_some_page(&mut lock(&self.slabs[victim]), Regard::Worth, round, now)
-        };
+        let victim = self.victim(Some(index), round)?;
+        let emptied = self.empty_worst_page(victim, round, now);
         let number = |index: usize| if index == self.slabs.len() { self.classes.large } else { index as u32 + 1 };
         self.tell_move(number(victim), number(index), emptied);
         if !emptied {
@@ -273,6 +273,15 @@ impl Inner {
         }
         self.pages_moved.fetch_add(1, Ordering::Relaxed);
         self.pool.take(&self.arena, 0)
+    }
+
+    /// Empties the page of a class, or of the large store, that is worth least, and gives it to the pool.
+    pub fn empty_worst_page(&self, index: usize, round: u32, now: Now) -> bool {
+        if index == self.slabs.len() {
+            self.empty_large_page(&mut lock(&self.large), now)
+        } else {
+            self.empty_some_page(&mut lock(&self.slabs[index]), Regard::Worth, round, now)
+        }
     }
 
     /// Empties the least worthy of a few pages of a class and gives it to the pool.
@@ -427,13 +436,7 @@ impl Inner {
     /// Looks for the large items that should go next.
     pub fn seek_large_victims(&self, large: &mut Large, now: Now) {
         let mut sample = Sample::default();
-        large.sample(&self.arena, LOOKS, |chunk, state| {
-            if let Some(score) = self.score(chunk, state, now)
-                && !self.is_pinned(chunk.name(), state)
-            {
-                sample.look(chunk.name(), state, score);
-            }
-        });
+        large.sample(&self.arena, LOOKS, |chunk, state| self.look(&mut sample, chunk, state, now));
         large.queue.fill(sample);
         self.show_large_standing(large);
     }

@@ -1,7 +1,7 @@
 //! Who leaves first: what an item's idle time counts, whom a class evicts next, and how old the class is beside the others.
 //!
-//! An item's score is the time since its last recorded access, times [`PROBATION_WEIGHT`] while it was never hit: newcomers have a
-//! third of the others' time to prove themselves. A class looks at some of its items chosen at random and queues one in
+//! An item's score is the time since its last recorded access, times [`PROBATION_WEIGHT`] while it was never hit: newcomers have
+//! half of the others' time to prove themselves. A class looks at some of its items chosen at random and queues one in
 //! [`LOOKS_PER_VICTIM`] of them, those with the highest scores, to be evicted next. The lowest score that is queued is the class's
 //! threshold: about one in so many items is older.
 //!
