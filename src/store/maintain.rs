@@ -135,7 +135,9 @@ impl Inner {
     }
 
     fn empty_oldest(&self, now: Now) -> bool {
-        self.victim(None, 0).is_some_and(|oldest| self.empty_worst_page(oldest, 0, now))
+        let Some((_, Some(page))) = self.empty_page_of_oldest(None, 0, now) else { return false };
+        self.pool.give(&self.arena, page);
+        true
     }
 
     /// A class that evicts nothing does not learn its age by evicting: look at it here. And what its age counts depends on the others.

@@ -331,8 +331,8 @@ impl Class {
     }
 
     /// Shows `visit` the items among `looks` chunks chosen at random, some maybe more than once; of a class that has no more
-    /// chunks than that, all of them.
-    pub fn sample(&mut self, arena: &Arena, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) {
+    /// chunks than that, all of them. Says whether it was all.
+    pub fn sample(&mut self, arena: &Arena, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) -> bool {
         let (pages, mut random) = (&self.pages, self.random);
         let mut look = |offset| {
             let chunk = Chunk::at(arena, offset);
@@ -346,7 +346,7 @@ impl Class {
             for &page in pages {
                 (0..carved(page)).for_each(|number| look(self.chunk_offset(arena, page, number)));
             }
-            return;
+            return true;
         }
         let mut below = |limit: u32| {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -367,6 +367,7 @@ impl Class {
             }
         }
         self.random = random;
+        false
     }
 
     /// Checks the books of the class: counts, lists and places agree.
