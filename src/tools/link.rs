@@ -256,13 +256,7 @@ impl Link {
     }
 
     fn broken(&self, error: &io::Error) -> Failure {
-        let what = match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                format!("the server did nothing for {} seconds", PATIENCE.as_secs())
-            }
-            _ => ended(error, !self.heard),
-        };
-        Failure(format!("{}: {what}", self.server))
+        Failure(format!("{}: {}", self.server, ended(error, !self.heard)))
     }
 }
 
@@ -271,6 +265,8 @@ impl Link {
 pub fn ended(error: &io::Error, unheard: bool) -> String {
     let what = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+        // So the system calls it when a time to wait is over.
+        io::ErrorKind::WouldBlock => format!("the server did nothing for {} seconds", PATIENCE.as_secs()),
         _ => reason(error),
     };
     let is_end = matches!(

@@ -17,7 +17,6 @@ use super::replies::{Counts, Replies, Wrong};
 use super::report::Report;
 use crate::clock::Clock;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
-use crate::sys::reason;
 use crate::tools::Failure;
 use crate::tools::link::{Socket, Target, ended};
 use mio::unix::SourceFd;
@@ -124,7 +123,7 @@ impl Player {
     /// # Errors
     /// When one cannot be opened.
     pub fn connect(plan: Arc<Plan>, connections: usize, number: u64) -> Result<Player, Failure> {
-        let broken = |error: io::Error| Failure(format!("{}: {}", plan.target.address, reason(&error)));
+        let broken = |error: io::Error| Failure(format!("{}: {}", plan.target.address, ended(&error, false)));
         let poll = Poll::new().map_err(broken)?;
         let mut conns = Vec::with_capacity(connections);
         for token in 0..connections {
