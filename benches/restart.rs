@@ -10,9 +10,7 @@
 mod crowd;
 #[path = "../protocol-tests/support/manager.rs"]
 mod manager;
-#[allow(dead_code, reason = "a bench uses a part of it")]
-#[path = "../protocol-tests/support/ports.rs"]
-mod ports;
+mod support;
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -22,9 +20,11 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgMatches};
 use crowd::Crowds;
 use manager::Manager;
+use support::options::{self, count, number};
+use support::server::ports;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,33 +32,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const VALUE_LEN: usize = 100;
 
 fn main() -> Result<(), Failure> {
-    let number = |name, default, help| {
-        let arg = Arg::new(name).long(name).value_parser(value_parser!(usize)).default_value(default).help(help);
-        arg.value_name("N")
-    };
-    let path = |name, default| Arg::new(name).long(name).value_parser(value_parser!(PathBuf)).default_value(default);
-    let matches = clap::Command::new("restart")
-        .about("How long items and clients wait when a server goes and comes back")
-        .arg(path("ours", env!("CARGO_BIN_EXE_memhold")))
-        .arg(path("theirs", "/usr/bin/memcached"))
-        .arg(number("items", "5000000", "items of 100 bytes"))
-        .arg(number("rounds", "3", "starts of each kind"))
-        .arg(number("idle", "8000", "connected clients that do nothing"))
-        .arg(number("busy", "100", "connected clients that ask all the time"))
-        .arg(number("times", "20", "upgrades and restarts under these clients"))
-        .arg(
-            Arg::new("check")
-                .long("check")
-                .action(ArgAction::SetTrue)
-                .help("Small and short: only whether all is right"),
-        )
+    let matches = options::command("restart", "How long items and clients wait when a server goes and comes back")
+        .arg(count("items", "5000000", "items of 100 bytes"))
+        .arg(count("rounds", "3", "starts of each kind"))
+        .arg(count("idle", "8000", "connected clients that do nothing"))
+        .arg(count("busy", "100", "connected clients that ask all the time"))
+        .arg(count("times", "20", "upgrades and restarts under these clients"))
+        .arg(options::check())
         .arg(Arg::new("crowd").long("crowd").num_args(4).hide(true))
-        .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
         .get_matches();
     if let Some(words) = matches.get_many::<String>("crowd") {
         return crowd::run(&words.map(String::as_str).collect::<Vec<_>>());
     }
-    let plan = Plan::of(&matches)?;
+    let plan = Plan::of(&matches);
     starts(&plan)?;
     println!("\n| longest wait of any client, ms | items | median | worst | all |\n| --- | --- | --- | --- | --- |");
     let mut answers = 0;
@@ -82,22 +68,21 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(matches: &ArgMatches) -> Result<Plan, Failure> {
-        let path = |name| matches.get_one::<PathBuf>(name).cloned().ok_or("a default is there");
-        let number = |name| matches.get_one::<usize>(name).copied().ok_or("a default is there");
-        let mut plan = Plan {
-            ours: path("ours")?,
-            theirs: path("theirs")?,
-            items: number("items")?,
-            rounds: number("rounds")?,
-            idle: number("idle")?,
-            busy: number("busy")?,
-            times: number("times")?,
-        };
+    fn of(matches: &ArgMatches) -> Plan {
+        let [ours, theirs] = options::servers(matches);
         if matches.get_flag("check") {
-            plan = Plan { items: 20_000, rounds: 1, idle: 40, busy: 8, times: 2, ..plan };
+            return Plan { ours, theirs, items: 20_000, rounds: 1, idle: 40, busy: 8, times: 2 };
         }
-        Ok(plan)
+        let number = |name| number(matches, name) as usize;
+        Plan {
+            ours,
+            theirs,
+            items: number("items").max(1),
+            rounds: number("rounds").max(1),
+            idle: number("idle"),
+            busy: number("busy"),
+            times: number("times").max(1),
+        }
     }
 
     /// Megabytes in which both servers keep all items.

@@ -4,7 +4,7 @@
 //! system call of its own.
 
 #[path = "../../protocol-tests/support/ports.rs"]
-mod ports;
+pub mod ports;
 
 use std::ffi::OsStr;
 use std::fs;
