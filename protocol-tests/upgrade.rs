@@ -299,6 +299,9 @@ fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
     let script = format!("#!/bin/sh\nrm '{0}/memhold'\nexec '{0}/real' \"$@\"\n", running.folder.display());
     running.replace_program(script.as_bytes());
     assert!(running.upgrade_refused().contains("No such file or directory"));
+    running.replace_program(b"#!/bin/sh\nls -l /proc/$$/fd | grep -c 'socket:\\|memhold-upgrade' >&2\nexit 1\n");
+    let told = running.upgrade_refused();
+    assert!(told.ends_with("says: 1"), "of all that was open for it, the next one has its own script: {told}");
     client.send(b"x\r\nget k\r\n");
     expect(&mut client, b"STORED\r\nVALUE k 0 1\r\nx\r\nEND\r\n");
     let told =

@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -97,19 +97,27 @@ impl Started {
     /// Becomes the new binary. Returns only when that failed, with everything as it was.
     #[must_use]
     pub fn become_next(&self, handover: &Handover, store: &Store) -> String {
-        match self.try_become_next(handover, store) {
+        let arena = store.kept_file().map(File::as_fd);
+        let descriptors: Vec<_> = arena.into_iter().chain(handover.descriptors()).collect();
+        let error = match self.try_become_next(handover, &descriptors) {
             Ok(never) => match never {},
-            Err(error) => reason(&error),
-        }
+            Err(error) => error,
+        };
+        // The next binary that is asked would have them: clients that are closed here would stay open there, and the arena locked.
+        descriptors.iter().for_each(|&fd| socket::end_at_exec(fd));
+        reason(&error)
     }
 
-    fn try_become_next(&self, handover: &Handover, store: &Store) -> io::Result<std::convert::Infallible> {
-        let arena = store.kept_file().ok_or(io::ErrorKind::Unsupported)?;
+    /// `descriptors` are the arena's and those of the handover.
+    fn try_become_next(
+        &self,
+        handover: &Handover,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<std::convert::Infallible> {
         let mut writer = Writer::default();
         writer.flag(self.filtered);
-        let descriptors = handover.descriptors();
-        writer.number(descriptors.len() as u64 + 1);
-        for fd in std::iter::once(arena.as_fd()).chain(descriptors) {
+        writer.number(descriptors.len() as u64);
+        for &fd in descriptors {
             writer.number(u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX));
             socket::outlive_exec(fd)?;
         }
