@@ -48,6 +48,10 @@ struct Running {
 
 impl Running {
     fn start(name: &str, flags: &[&str]) -> Running {
+        Running::start_by(name, flags, |program| Command::new(program))
+    }
+
+    fn start_by(name: &str, flags: &[&str], begin: impl FnOnce(&Path) -> Command) -> Running {
         let folder = std::env::temp_dir().join(format!("memhold-upgrade-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder can be made");
         fs::write(folder.join("users"), "ann:secret\n").expect("a file can be written");
@@ -58,7 +62,7 @@ impl Running {
         let port = free_port();
         let alone = forks();
         fs::copy(memhold(), &program).expect("the binary can be copied");
-        let mut child = Command::new(&program)
+        let mut child = begin(&program)
             .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string(), "-m", "64", "-e"])
             .arg(&memory)
             .args(flags.iter().map(|flag| flag.replace("FOLDER", &folder.display().to_string())))
@@ -289,8 +293,11 @@ fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
     running.upgrade_refused();
     running.replace_program(b"#!/bin/sh\nexit 0\n");
     assert!(running.upgrade_refused().contains("cannot take over"));
-    running.replace_program(b"#!/bin/sh\necho out of order >&2\nexit 3\n");
+    // Somebody whom it has started goes on, with all that it had.
+    running.replace_program(b"#!/bin/sh\nsleep 300 &\necho out of order >&2\necho $! > ${0%/*}/child\nexit 3\n");
     assert!(running.upgrade_refused().contains("the new binary says: out of order"));
+    let child = fs::read_to_string(running.folder.join("child")).expect("it has told whom");
+    signal(child.trim().parse().expect("a number"), "KILL");
     fs::remove_file(running.program()).expect("it is there");
     assert!(running.upgrade_refused().contains("No such file or directory"));
     // One that says yes and is gone when it is needed.

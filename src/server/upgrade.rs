@@ -17,13 +17,14 @@ use crate::net::{Broken, Handover, Reader, Tls, Writer};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::sync::Arc;
-use crate::sys::{reason, socket};
+use crate::sys::{files, reason, socket};
 use std::collections::HashSet;
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -68,29 +69,22 @@ impl Started {
             store.kept_file().ok_or("items are in memory of the process alone: start with -e, or under systemd")?;
         let expected = answer(settings, file)?;
         let (name, words) = self.words.split_first().ok_or("it is not known how this process was started")?;
+        let ((answer, output), (errors, error_output)) = (sheet()?, sheet()?);
         let mut child = Command::new(&self.program)
             .arg0(name)
             .arg("--check-takeover")
             .args(words)
             .env_remove(VARIABLE)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(output)
+            .stderr(error_output)
             .spawn()
             .map_err(|error| format!("{}: {}", self.program.display(), reason(&error)))?;
-        let ended = wait(&mut child);
-        let said = |stream: Option<&mut dyn io::Read>| {
-            let mut text = Vec::new();
-            // It has ended, so this does not wait; what it said is cut where it is long.
-            let _ = stream.map(|stream| stream.take(4096).read_to_end(&mut text));
-            String::from_utf8_lossy(&text).trim().to_owned()
-        };
-        let success = ended?;
-        let answer = said(child.stdout.as_mut().map(|stream| stream as &mut dyn io::Read));
+        let success = wait(&mut child)?;
+        let (answer, errors) = (said(&answer), said(&errors));
         if success && answer == expected {
             return Ok(());
         }
-        let errors = said(child.stderr.as_mut().map(|stream| stream as &mut dyn io::Read));
         Err(why_not(&answer, &expected, &errors))
     }
 
@@ -145,6 +139,20 @@ fn c_string(text: OsString) -> io::Result<CString> {
 
 fn c_strings(texts: impl IntoIterator<Item = OsString>) -> io::Result<Vec<CString>> {
     texts.into_iter().map(c_string).collect()
+}
+
+/// Where a child writes, to be read when it has ended. No pipe: whoever else the child has started could hold that open, and its end
+/// would never come.
+fn sheet() -> Result<(File, Stdio), String> {
+    let file = files::nameless(c"answer").and_then(|file| Ok((file.try_clone()?, file.into())));
+    file.map_err(|error| reason(&error))
+}
+
+/// What was written there, cut where it is long.
+fn said(file: &File) -> String {
+    let mut text = [0; 4096];
+    let len = file.read_at(&mut text, 0).unwrap_or(0);
+    String::from_utf8_lossy(&text[..len]).trim().to_owned()
 }
 
 /// Waits for a child of which nobody knows what it is; says whether it ended well.
