@@ -322,6 +322,28 @@ fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
 }
 
 #[test]
+fn a_binary_behind_a_link_is_upgraded_when_the_link_leads_elsewhere() {
+    // By somebody who does not want to hear of children, too.
+    let mut running = Running::start_by("link", &[], |program| {
+        let folder = program.parent().expect("it has one");
+        fs::rename(program, folder.join("old")).expect("it can be renamed");
+        std::os::unix::fs::symlink("old", program).expect("a link");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""]).arg(program);
+        shell
+    });
+    let runs = |running: &Running| fs::read_link(format!("/proc/{}/exe", running.child.id())).expect("it runs");
+    assert!(runs(&running).ends_with("old"));
+    let alone = forks();
+    fs::copy(memhold(), running.folder.join("new")).expect("the binary can be copied");
+    drop(alone);
+    std::os::unix::fs::symlink("new", running.folder.join("link")).expect("a link");
+    fs::rename(running.folder.join("link"), running.program()).expect("it can be renamed");
+    running.upgrade();
+    assert!(runs(&running).ends_with("new"), "{}", runs(&running).display());
+}
+
+#[test]
 fn without_kept_memory_there_is_no_upgrade_and_no_item_is_lost() {
     let port = free_port();
     let alone = forks();

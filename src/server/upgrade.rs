@@ -19,14 +19,14 @@ use crate::store::Store;
 use crate::sync::Arc;
 use crate::sys::{files, reason, socket};
 use std::collections::HashSet;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -43,7 +43,7 @@ const ANSWER_TRIES: u32 = 6000;
 /// How this process was started, as far as the next one is to be started in the same way.
 #[derive(Debug)]
 pub struct Started {
-    /// Path of the binary, which may be another file by now.
+    /// Path of the binary, which may be another file by now, or a link that leads to another one.
     program: PathBuf,
     /// The first word of the command line, and the others.
     words: Vec<OsString>,
@@ -57,7 +57,10 @@ impl Started {
     /// # Errors
     /// Not fatal: there is no upgrade in place then.
     pub fn now(filtered: bool) -> io::Result<Started> {
-        Ok(Started { program: std::env::current_exe()?, words: std::env::args_os().collect(), filtered })
+        let words: Vec<_> = std::env::args_os().collect();
+        let own = std::env::current_exe()?;
+        let program = words.first().and_then(|name| called(name, &own)).unwrap_or(own);
+        Ok(Started { program, words, filtered })
     }
 
     /// Asks the new binary whether it could go on with these items and listeners.
@@ -131,6 +134,14 @@ impl Started {
             &c_strings(environment)?,
         )
     }
+}
+
+/// The path by which this binary, `own`, was called: one with links in it may lead to a new version that is beside the old one.
+fn called(name: &OsStr, own: &Path) -> Option<PathBuf> {
+    // Without a slash it was looked for in these folders.
+    let path = if name.as_bytes().contains(&b'/') { "".into() } else { std::env::var_os("PATH")? };
+    let mut places = std::env::split_paths(&path).filter_map(|folder| std::path::absolute(folder.join(name)).ok());
+    places.find(|place| place.canonicalize().is_ok_and(|file| file == own))
 }
 
 fn c_string(text: OsString) -> io::Result<CString> {
@@ -301,6 +312,21 @@ mod tests {
         assert!(adopt_all(&[5000, 5000]).is_err());
         assert!(adopt_all(&[1]).is_err());
         assert_eq!(adopt_all(&[1 << 30]).err().as_deref(), Some("descriptor 1073741824: Bad file descriptor"));
+    }
+
+    #[test]
+    fn the_binary_is_looked_for_where_it_was_called_if_that_is_it() {
+        let own = std::env::current_exe().unwrap();
+        let folder = std::env::temp_dir().join(format!("memhold-called-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let link = folder.join("link");
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        assert_eq!(called(link.as_os_str(), &own), Some(link));
+        assert_eq!(called(own.as_os_str(), &own), Some(own.clone()));
+        for other in ["/bin/sh", "sh", "no such program", "", "./link"] {
+            assert_eq!(called(other.as_ref(), &own), None, "{other}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
