@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -267,13 +267,23 @@ fn new_options_count_and_wrong_ones_leave_the_old_version_serving() {
         ("-S", "the new binary says: -S needs a file"),
         ("-e /dev/null", "the new binary says: memory file /dev/null"),
         ("-f 1.5", "the new binary says: memory file"),
+        ("-u no-such-user", "the new binary says: can't find the user no-such-user"),
+        ("-u nobody", "Permission denied"),
     ] {
+        if line.starts_with("-u") && !is_root() {
+            continue;
+        }
         fs::write(&config, line).expect("a file can be written");
         let told = running.upgrade_refused();
         assert!(told.contains(why), "{line}: {told}");
         assert!(ask(&running).contains("STAT num_threads 4\r\n"), "after {line}");
     }
     fs::write(&config, "-t 2\n-m 80\n-c 500\n").expect("a file can be written");
+    let moving = PathBuf::from(format!("{}.moving", running.memory.display()));
+    fs::write(&moving, "somebody's").expect("a file can be written");
+    let told = running.upgrade_refused();
+    fs::remove_file(&moving).expect("it is there");
+    assert!(told.contains("in the way"), "{told}");
     running.upgrade();
     let told = ask(&running);
     for line in ["num_threads 2", "maxbytes 83886080", "maxconns 500"] {
@@ -363,6 +373,11 @@ fn without_kept_memory_there_is_no_upgrade_and_no_item_is_lost() {
     BufReader::new(server.0.stderr.take().expect("it was asked for")).read_line(&mut line).expect("a line");
     assert!(line.starts_with("no upgrade, this version goes on: items are in memory of the process alone"), "{line}");
     assert_eq!(link.ask(b"get k\r\n", b"END\r\n"), b"VALUE k 0 1\r\nx\r\nEND\r\n");
+}
+
+/// For others `-u` means nothing.
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|facts| facts.uid() == 0)
 }
 
 /// Killed at the end of the test.

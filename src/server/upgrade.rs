@@ -225,6 +225,8 @@ pub fn check(settings: &Settings, load_tls: impl FnOnce(&Settings) -> Result<Opt
         passwords::load(settings)?;
         options::check::hashpower(settings)?;
         process::enough_connections(settings, 0)?;
+        // As whom it would open what follows.
+        process::user(settings)?;
         let file = kept::look(settings, &memory::store_config(settings, 0))?;
         answer(settings, &file).map_err(|line| Exit::new(FAILURE, line))
     };
