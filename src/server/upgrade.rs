@@ -14,7 +14,7 @@
 use super::exit::{Exit, FAILURE, SUCCESS};
 use super::{kept, memory, options, paper, passwords, process};
 use crate::net::{Broken, Handover, Reader, Tls, Writer};
-use crate::settings::Settings;
+use crate::settings::{Settings, UdpAnswerMax};
 use crate::store::Store;
 use crate::sync::Arc;
 use crate::sys::{files, reason, socket};
@@ -194,7 +194,8 @@ fn why_not(answer: &str, expected: &str, errors: &str) -> String {
             "the options name another memory file: restart".to_owned()
         }
         (["takeover", _, _, doors], [_, _, _, ours]) if doors != ours => {
-            "the options say otherwise where or what to listen to (-l, -p, -s, -U, -B, -Z, -S, -Y): restart".to_owned()
+            "the options say otherwise where or what to listen to (-l, -p, -s, -a, -b, -U, -B, -Z, -S, -Y ...): restart"
+                .to_owned()
         }
         _ => "the new binary cannot take over".to_owned(),
     }
@@ -206,11 +207,13 @@ fn answer(settings: &Settings, file: &File) -> Result<String, String> {
     Ok(format!("takeover {} {place} {:016x}", paper::VERSION, doors(settings)))
 }
 
-/// A digest of where the settings say to listen, and what is spoken there.
+/// A digest of where the settings say to listen, how, and what is spoken there: of all that a listener is made with, or not made without.
 #[must_use]
 pub fn doors(settings: &Settings) -> u64 {
+    let answers_bounded = settings.udp_port == 0 || settings.udp_answer_max != UdpAnswerMax::Unsaid;
     let doors = (
         (&settings.inter, settings.tcp_port, settings.udp_port, &settings.socket_path),
+        (settings.unix_mask, settings.tcp_backlog, settings.sock_cookie_id, answers_bounded),
         (settings.binding_protocol.name(), settings.tls.enabled, settings.sasl, settings.auth_file.is_some()),
     );
     xxh3_64(format!("{doors:?}").as_bytes())
@@ -222,11 +225,11 @@ pub fn check(settings: &Settings, load_tls: impl FnOnce(&Settings) -> Result<Opt
     let steps = || -> Result<String, Exit> {
         load_tls(settings)?;
         process::limits(settings, 0)?;
+        // As whom it would open what follows.
+        process::user(settings)?;
         passwords::load(settings)?;
         options::check::hashpower(settings)?;
         process::enough_connections(settings, 0)?;
-        // As whom it would open what follows.
-        process::user(settings)?;
         let file = kept::look(settings, &memory::store_config(settings, 0))?;
         answer(settings, &file).map_err(|line| Exit::new(FAILURE, line))
     };
@@ -357,7 +360,20 @@ mod tests {
         let told = |settings: &Settings| answer(settings, &file).unwrap();
         let one = told(&Settings::default());
         assert_eq!(one, told(&Settings { num_threads: 7, ..Settings::default() }));
-        assert_ne!(one, told(&Settings { tcp_port: 7, ..Settings::default() }));
-        assert_ne!(one, told(&Settings { sasl: true, ..Settings::default() }));
+        for other in [
+            Settings { tcp_port: 7, ..Settings::default() },
+            Settings { sasl: true, ..Settings::default() },
+            Settings { unix_mask: 0o777, ..Settings::default() },
+            Settings { tcp_backlog: 7, ..Settings::default() },
+            Settings { sock_cookie_id: 7, ..Settings::default() },
+        ] {
+            assert_ne!(one, told(&other));
+        }
+        // Without UDP its bound is nobody's.
+        let bounded =
+            |udp_port| Settings { udp_port, udp_answer_max: UdpAnswerMax::Bytes(9000), ..Settings::default() };
+        assert_eq!(one, told(&bounded(0)));
+        let unsaid = Settings { udp_answer_max: UdpAnswerMax::Unsaid, ..bounded(7) };
+        assert_ne!(told(&bounded(7)), told(&unsaid), "which would not be bound to others than loopback");
     }
 }
