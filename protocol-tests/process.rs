@@ -292,6 +292,17 @@ fn term_and_int_stop_with_exit_0() {
     }
 }
 
+/// The kernel hands out those that wait in the order of their numbers: INT is heard first, and USR2 waits behind it.
+#[test]
+fn an_upgrade_asked_for_together_with_a_stop_does_not_make_it_a_death() {
+    let mut server = Server::start(&server::memhold(), &[]);
+    for signal in ["STOP", "USR2", "INT", "CONT"] {
+        server.signal(signal);
+    }
+    let status = server.wait_end().expect("it stops");
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
 #[test]
 fn with_v_a_stop_is_told() {
     let mut server = Started::on_loopback(&["-v"]);

@@ -81,8 +81,11 @@ impl Signals {
         }
     }
 
-    /// Gives signals their usual effect again, so that a second one ends a stop that takes too long.
+    /// Gives signals their usual effect again, so that a second one ends a stop that takes too long. Those that ask for something else
+    /// than an end lose theirs: one that came together with the first, or comes now, must not turn a good end into a death.
     pub fn release(self) {
+        signals::ignore(signals::HUP);
+        signals::ignore(signals::USR2);
         self.0.release();
     }
 }

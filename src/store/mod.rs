@@ -95,6 +95,25 @@ pub struct Config {
     pub seed: u64,
 }
 
+impl Config {
+    /// What it is without any option but `-m`, in bytes; `seed` is the key of the hash.
+    #[must_use]
+    pub const fn with_memory(memory_bytes: u64, seed: u64) -> Config {
+        Config {
+            memory_bytes,
+            item_size_max: 1 << 20,
+            slabs: SlabTable::Fine,
+            slab_chunk_max: 512 << 10,
+            evict: true,
+            cas: true,
+            temporary_ttl: None,
+            page_moves: true,
+            preallocate: false,
+            seed,
+        }
+    }
+}
+
 /// Which chunk sizes there are.
 #[derive(Clone, Debug)]
 pub enum SlabTable {
