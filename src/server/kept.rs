@@ -71,6 +71,7 @@ pub fn look(settings: &Settings, config: &Config) -> Result<File, Exit> {
     let steps = || -> Result<File, String> {
         let file = File::open(&path).map_err(|error| reason(&error))?;
         let more = Store::look_at_kept(config, &file, &boot_id()?).map_err(|trouble| told(&trouble))?;
+        left_by_move(&path)?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if more > 0 {
             // Whether there is room is best known by taking it.
@@ -162,14 +163,8 @@ impl Keeper<'_> {
     /// Removes what a move left that did not come to its end: until its file takes the name of the old one, that is the one that
     /// counts. Nobody else moves, since we hold the lock of the file itself.
     fn clear_moving(&self) -> Result<(), String> {
-        let path = sibling(self.path, MOVING);
-        match File::open(&path) {
-            Ok(file) if is_arena(&file) => fs::remove_file(&path),
-            Ok(_) => Err(io::Error::other("it is in the way, and not an arena of memhold")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
-        .map_err(|error| format!("{}: {}", path.display(), reason(&error)))
+        let Some(path) = left_by_move(self.path)? else { return Ok(()) };
+        fs::remove_file(&path).map_err(|error| format!("{}: {}", path.display(), reason(&error)))
     }
 
     /// The options ask for another layout than the file has: its items go into a new file, which then takes its name.
@@ -229,6 +224,21 @@ fn told(trouble: &Trouble) -> String {
             )
         }
     }
+}
+
+/// The file into which items of `path` were moved by somebody who died meanwhile.
+///
+/// # Errors
+/// When it is another one, which is in the way.
+fn left_by_move(path: &Path) -> Result<Option<PathBuf>, String> {
+    let path = sibling(path, MOVING);
+    let why = match File::open(&path) {
+        Ok(file) if is_arena(&file) => return Ok(Some(path)),
+        Ok(_) => "it is in the way, and not an arena of memhold".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => reason(&error),
+    };
+    Err(format!("{}: {why}", path.display()))
 }
 
 fn sibling(path: &Path, suffix: &str) -> PathBuf {

@@ -57,6 +57,8 @@ impl Signals {
     /// When the system refuses.
     pub fn hold() -> Result<Signals, Exit> {
         signals::ignore(signals::PIPE);
+        // Where it is ignored, the system forgets how a child has ended, and no upgrade gets its answer.
+        signals::restore(signals::CHLD);
         let set = Set::of(&[signals::INT, signals::TERM, signals::USR1, signals::USR2, signals::HUP]);
         set.block().map_err(|error| Exit::new(FAILURE, format!("cannot hold signals: {}", reason(&error))))?;
         Ok(Signals(set))

@@ -13,6 +13,8 @@ pub const HUP: i32 = libc::SIGHUP;
 pub const USR1: i32 = libc::SIGUSR1;
 /// Give way to a new version.
 pub const USR2: i32 = libc::SIGUSR2;
+/// A child has ended.
+pub const CHLD: i32 = libc::SIGCHLD;
 /// Writing where nobody reads.
 pub const PIPE: i32 = libc::SIGPIPE;
 
@@ -46,10 +48,7 @@ impl Set {
     /// # Errors
     /// The system's.
     pub fn block(&self) -> io::Result<()> {
-        for &signal in self.signals {
-            // SAFETY: SIG_DFL is a valid disposition and runs no code of ours; a bad signal number is refused.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
+        self.signals.iter().for_each(|&signal| restore(signal));
         // SAFETY: the mask is initialised, and the old mask is not asked for.
         match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const self.mask, std::ptr::null_mut()) } {
             0 => Ok(()),
@@ -75,6 +74,12 @@ impl Set {
             code => Err(io::Error::from_raw_os_error(code)),
         }
     }
+}
+
+/// Gives `signal` its usual effect, whatever whoever started us has chosen.
+pub fn restore(signal: i32) {
+    // SAFETY: SIG_DFL is a valid disposition and runs no code of ours; a bad signal number is refused.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
 /// Lets `signal` pass without any effect.

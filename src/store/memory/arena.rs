@@ -78,10 +78,11 @@ impl Plan {
     pub fn of(range: usize, page_shift: u32) -> Result<Plan, String> {
         let page_size = 1 << page_shift;
         let first_page = (TABLE_OFFSET + (range >> page_shift) * TABLE_ENTRY).next_multiple_of(page_size);
+        let pages = range.checked_sub(first_page).ok_or("no room for the page table")?;
         Ok(Plan {
             granule_shift: (range >> 32).max(8).next_power_of_two().trailing_zeros(),
             first_page,
-            pages_max: u32::try_from((range - first_page) >> page_shift).map_err(|_| "too many pages for one arena")?,
+            pages_max: u32::try_from(pages >> page_shift).map_err(|_| "too many pages for one arena")?,
         })
     }
 }
