@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use support::middle::{Middle, PATIENCE as UPGRADE_PATIENCE, expect};
 use support::ports::listens;
 use support::server::{comes_up, free_port, memhold, signal, wait_end};
-use support::{Link, PATIENCE};
+use support::{Link, PATIENCE, eventually_within};
 
 /// Held while a program is written and while a process is begun: a child that is forked meanwhile has the file open for writing until it
 /// becomes another program, and nobody can run the file until then.
@@ -351,6 +351,19 @@ fn a_binary_behind_a_link_is_upgraded_when_the_link_leads_elsewhere() {
     fs::rename(running.folder.join("link"), running.program()).expect("it can be renamed");
     running.upgrade();
     assert!(runs(&running).ends_with("new"), "{}", runs(&running).display());
+}
+
+#[test]
+fn a_new_binary_that_never_answers_does_not_stand_in_the_way_of_the_end() {
+    let mut running = Running::start("silent", &[]);
+    let asked = running.folder.join("asked");
+    running.replace_program(format!("#!/bin/sh\necho > {}\nexec sleep 300\n", asked.display()).as_bytes());
+    send_signal(running.child.id());
+    assert!(eventually_within(UPGRADE_PATIENCE, || asked.exists()), "it is asked");
+    signal(running.child.id(), "TERM");
+    // Much less than the new one is given to answer.
+    let ended = wait_end(&mut running.child, Duration::from_secs(15));
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! where to listen.
 
 use super::exit::{Exit, FAILURE, SUCCESS};
+use super::signals::Signals;
 use super::{kept, memory, options, paper, passwords, process};
 use crate::net::{Broken, Handover, Reader, Tls, Writer};
 use crate::settings::{Settings, UdpAnswerMax};
@@ -166,18 +167,23 @@ fn said(file: &File) -> String {
     String::from_utf8_lossy(&text[..len]).trim().to_owned()
 }
 
-/// Waits for a child of which nobody knows what it is; says whether it ended well.
+/// Waits for a child of which nobody knows what it is; says whether it ended well. Not while somebody wants the server to stop.
 fn wait(child: &mut Child) -> Result<bool, String> {
+    let mut why = "the new binary gives no answer";
     for _ in 0..ANSWER_TRIES {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status.success()),
+            Ok(None) if Signals::stop_is_asked() => {
+                why = "it is to stop";
+                break;
+            }
             Ok(None) => thread::park_timeout(ANSWER_PAUSE),
             Err(error) => return Err(reason(&error)),
         }
     }
     let _ = child.kill();
     let _ = child.wait();
-    Err("the new binary gives no answer".to_owned())
+    Err(why.to_owned())
 }
 
 /// What is to be told of an answer that is not the expected one.
