@@ -270,7 +270,7 @@ impl Takeover {
     }
 
     fn read(fd: RawFd) -> Result<Takeover, String> {
-        let bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
+        let mut bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
         let mut reader = Reader::new(&bytes);
         let (filtered, numbers) = (|| -> Result<(bool, Vec<RawFd>), Broken> {
             let (filtered, count) = (reader.flag()?, reader.number::<usize>()?);
@@ -279,7 +279,9 @@ impl Takeover {
         .map_err(|_| "the handover makes no sense")?;
         let mut descriptors = adopt_all(&numbers)?.into_iter();
         let arena = descriptors.next().ok_or("the handover has no memory file")?.into();
-        Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: reader.rest().to_vec() })
+        let rest = reader.rest().len();
+        bytes.drain(..bytes.len() - rest);
+        Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: bytes })
     }
 
     /// How many listeners and clients there are together.
