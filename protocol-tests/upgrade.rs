@@ -3,10 +3,11 @@
 
 mod support;
 
+use memhold::sys::process::is_root;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -386,11 +387,6 @@ fn without_kept_memory_there_is_no_upgrade_and_no_item_is_lost() {
     BufReader::new(server.0.stderr.take().expect("it was asked for")).read_line(&mut line).expect("a line");
     assert!(line.starts_with("no upgrade, this version goes on: items are in memory of the process alone"), "{line}");
     assert_eq!(link.ask(b"get k\r\n", b"END\r\n"), b"VALUE k 0 1\r\nx\r\nEND\r\n");
-}
-
-/// For others `-u` means nothing.
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|facts| facts.uid() == 0)
 }
 
 /// Killed at the end of the test.

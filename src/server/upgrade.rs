@@ -49,7 +49,7 @@ pub struct Started {
     /// The first word of the command line, and the others.
     words: Vec<OsString>,
     /// The filter of system calls is on, and outlives `execve`.
-    pub filtered: bool,
+    filtered: bool,
 }
 
 impl Started {
