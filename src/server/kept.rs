@@ -153,8 +153,9 @@ impl Keeper<'_> {
         if self.settings.memory_file_unfit == UnfitFile::Refuse {
             return Err(format!("{text}; remove it, or start with -o memory_file_unfit=set_aside"));
         }
-        let aside = with_suffix(self.path, &format!(".unfit-{}", self.now.seconds));
-        fs::rename(self.path, &aside).map_err(|error| format!("{text}, and cannot be renamed: {}", reason(&error)))?;
+        let place = real(self.path);
+        let aside = with_suffix(&place, &format!(".unfit-{}", self.now.seconds));
+        fs::rename(place, &aside).map_err(|error| format!("{text}, and cannot be renamed: {}", reason(&error)))?;
         say(&format!("memory file {}: {text}; set aside as {}", self.path.display(), aside.display()));
         let file = lock_file(self.path)?;
         let opened = Store::open_kept(self.config, self.kept(&file)?);
@@ -170,12 +171,13 @@ impl Keeper<'_> {
 
     /// The options ask for another layout than the file has: its items go into a new file, which then takes its name.
     fn move_over(&self, old: &File, what: &str) -> Result<Opened, String> {
-        let path = with_suffix(self.path, MOVING);
+        let place = real(self.path);
+        let path = with_suffix(&place, MOVING);
         let new = open_file(&path).map_err(|error| format!("{}: {}", path.display(), reason(&error)))?;
         new.try_lock().map_err(|error| format!("{}: {error}", path.display()))?;
         let moved = Store::open_moved(self.config, self.kept(old)?, self.kept(&new)?, self.now);
         let renamed = moved.map_err(|trouble| told(&trouble)).and_then(|moved| {
-            fs::rename(&path, self.path).map_err(|error| reason(&error))?;
+            fs::rename(&path, place).map_err(|error| reason(&error))?;
             Ok(moved)
         });
         match renamed {
@@ -232,7 +234,7 @@ fn told(trouble: &Trouble) -> String {
 /// # Errors
 /// When it is another one, which is in the way.
 fn left_by_move(path: &Path) -> Result<Option<PathBuf>, String> {
-    let path = with_suffix(path, MOVING);
+    let path = with_suffix(&real(path), MOVING);
     let why = match File::open(&path) {
         Ok(file) if is_arena(&file) => return Ok(Some(path)),
         Ok(_) => "it is in the way, and not an arena of memhold".to_owned(),
@@ -240,6 +242,11 @@ fn left_by_move(path: &Path) -> Result<Option<PathBuf>, String> {
         Err(error) => reason(&error),
     };
     Err(format!("{}: {why}", path.display()))
+}
+
+/// Where the file itself is, and files that take its name have to be: a link may lead to it from a disk.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
