@@ -4,6 +4,7 @@
 
 mod support;
 
+use memhold::sys::process::is_root;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -629,8 +630,4 @@ fn answers(pid: u32, address: SocketAddr) {
 fn wait_for_file(path: &str) -> String {
     assert!(eventually(|| fs::read_to_string(path).is_ok_and(|text| !text.is_empty())), "{path} appears");
     fs::read_to_string(path).expect("the file is there")
-}
-
-fn is_root() -> bool {
-    fs::read_to_string("/proc/self/status").is_ok_and(|text| text.lines().any(|line| line.starts_with("Uid:\t0\t")))
 }

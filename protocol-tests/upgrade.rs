@@ -3,10 +3,11 @@
 
 mod support;
 
+use memhold::sys::process::is_root;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use support::middle::{Middle, PATIENCE as UPGRADE_PATIENCE, expect};
 use support::ports::listens;
 use support::server::{comes_up, free_port, memhold, signal, wait_end};
-use support::{Link, PATIENCE};
+use support::{Link, PATIENCE, eventually_within};
 
 /// Held while a program is written and while a process is begun: a child that is forked meanwhile has the file open for writing until it
 /// becomes another program, and nobody can run the file until then.
@@ -131,6 +132,17 @@ impl Running {
         self.wait_for("no upgrade, this version goes on: ")
     }
 
+    /// Asks for an upgrade to a program that says yes and is gone when it is needed, when clients are on their way; returns why there was
+    /// none.
+    fn upgrade_fails_late(&mut self) -> String {
+        fs::rename(self.program(), self.folder.join("real")).expect("it can be renamed");
+        let script = format!("#!/bin/sh\nrm '{0}/memhold'\nexec '{0}/real' \"$@\"\n", self.folder.display());
+        self.replace_program(script.as_bytes());
+        let why = self.upgrade_refused();
+        fs::rename(self.folder.join("real"), self.program()).expect("it can be renamed");
+        why
+    }
+
     fn connect(&self) -> Link {
         Link::open(self.address).expect("the server accepts connections")
     }
@@ -154,6 +166,19 @@ fn clients_in_the_middle_of_anything_are_answered_as_if_nothing_had_been() {
         middle.ask_idle();
         assert!(wait_end(&mut running.child, Duration::ZERO).is_none(), "the same process after {}", round + 1);
     }
+    middle.finish();
+}
+
+#[test]
+fn clients_in_the_middle_of_anything_come_back_when_the_new_version_cannot_begin() {
+    let mut running = Running::start("back", &["-t", "3"]);
+    let mut middle = Middle::begin(running.address);
+    for _ in 0..3 {
+        assert!(running.upgrade_fails_late().contains("No such file or directory"));
+        middle.ask_idle();
+    }
+    running.upgrade();
+    middle.ask_idle();
     middle.finish();
 }
 
@@ -310,12 +335,8 @@ fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
     signal(child.trim().parse().expect("a number"), "KILL");
     fs::remove_file(running.program()).expect("it is there");
     assert!(running.upgrade_refused().contains("No such file or directory"));
-    // One that says yes and is gone when it is needed.
     running.replace_program(&good);
-    fs::rename(running.program(), running.folder.join("real")).expect("it can be renamed");
-    let script = format!("#!/bin/sh\nrm '{0}/memhold'\nexec '{0}/real' \"$@\"\n", running.folder.display());
-    running.replace_program(script.as_bytes());
-    assert!(running.upgrade_refused().contains("No such file or directory"));
+    assert!(running.upgrade_fails_late().contains("No such file or directory"));
     running.replace_program(b"#!/bin/sh\nls -l /proc/$$/fd | grep -c 'socket:\\|memhold-upgrade' >&2\nexit 1\n");
     let told = running.upgrade_refused();
     assert!(told.ends_with("says: 1"), "of all that was open for it, the next one has its own script: {told}");
@@ -354,6 +375,19 @@ fn a_binary_behind_a_link_is_upgraded_when_the_link_leads_elsewhere() {
 }
 
 #[test]
+fn a_new_binary_that_never_answers_does_not_stand_in_the_way_of_the_end() {
+    let mut running = Running::start("silent", &[]);
+    let asked = running.folder.join("asked");
+    running.replace_program(format!("#!/bin/sh\necho > {}\nexec sleep 300\n", asked.display()).as_bytes());
+    send_signal(running.child.id());
+    assert!(eventually_within(UPGRADE_PATIENCE, || asked.exists()), "it is asked");
+    signal(running.child.id(), "TERM");
+    // Much less than the new one is given to answer.
+    let ended = wait_end(&mut running.child, Duration::from_secs(15));
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
+}
+
+#[test]
 fn without_kept_memory_there_is_no_upgrade_and_no_item_is_lost() {
     let port = free_port();
     let alone = forks();
@@ -373,11 +407,6 @@ fn without_kept_memory_there_is_no_upgrade_and_no_item_is_lost() {
     BufReader::new(server.0.stderr.take().expect("it was asked for")).read_line(&mut line).expect("a line");
     assert!(line.starts_with("no upgrade, this version goes on: items are in memory of the process alone"), "{line}");
     assert_eq!(link.ask(b"get k\r\n", b"END\r\n"), b"VALUE k 0 1\r\nx\r\nEND\r\n");
-}
-
-/// For others `-u` means nothing.
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|facts| facts.uid() == 0)
 }
 
 /// Killed at the end of the test.

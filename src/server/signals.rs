@@ -81,6 +81,12 @@ impl Signals {
         }
     }
 
+    /// Whether somebody waits for the end already.
+    #[must_use]
+    pub fn stop_is_asked() -> bool {
+        Set::of(&[signals::INT, signals::TERM, signals::USR1]).is_pending()
+    }
+
     /// Gives signals their usual effect again, so that a second one ends a stop that takes too long. Those that ask for something else
     /// than an end lose theirs: one that came together with the first, or comes now, must not turn a good end into a death.
     pub fn release(self) {

@@ -12,6 +12,7 @@
 //! where to listen.
 
 use super::exit::{Exit, FAILURE, SUCCESS};
+use super::signals::Signals;
 use super::{kept, memory, options, paper, passwords, process};
 use crate::net::{Broken, Handover, Reader, Tls, Writer};
 use crate::settings::{Settings, UdpAnswerMax};
@@ -48,7 +49,7 @@ pub struct Started {
     /// The first word of the command line, and the others.
     words: Vec<OsString>,
     /// The filter of system calls is on, and outlives `execve`.
-    pub filtered: bool,
+    filtered: bool,
 }
 
 impl Started {
@@ -166,18 +167,23 @@ fn said(file: &File) -> String {
     String::from_utf8_lossy(&text[..len]).trim().to_owned()
 }
 
-/// Waits for a child of which nobody knows what it is; says whether it ended well.
+/// Waits for a child of which nobody knows what it is; says whether it ended well. Not while somebody wants the server to stop.
 fn wait(child: &mut Child) -> Result<bool, String> {
+    let mut why = "the new binary gives no answer";
     for _ in 0..ANSWER_TRIES {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status.success()),
+            Ok(None) if Signals::stop_is_asked() => {
+                why = "it is to stop";
+                break;
+            }
             Ok(None) => thread::park_timeout(ANSWER_PAUSE),
             Err(error) => return Err(reason(&error)),
         }
     }
     let _ = child.kill();
     let _ = child.wait();
-    Err("the new binary gives no answer".to_owned())
+    Err(why.to_owned())
 }
 
 /// What is to be told of an answer that is not the expected one.
@@ -264,7 +270,7 @@ impl Takeover {
     }
 
     fn read(fd: RawFd) -> Result<Takeover, String> {
-        let bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
+        let mut bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
         let mut reader = Reader::new(&bytes);
         let (filtered, numbers) = (|| -> Result<(bool, Vec<RawFd>), Broken> {
             let (filtered, count) = (reader.flag()?, reader.number::<usize>()?);
@@ -273,7 +279,9 @@ impl Takeover {
         .map_err(|_| "the handover makes no sense")?;
         let mut descriptors = adopt_all(&numbers)?.into_iter();
         let arena = descriptors.next().ok_or("the handover has no memory file")?.into();
-        Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: reader.rest().to_vec() })
+        let rest = reader.rest().len();
+        bytes.drain(..bytes.len() - rest);
+        Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: bytes })
     }
 
     /// How many listeners and clients there are together.

@@ -62,6 +62,20 @@ impl Set {
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const self.mask, std::ptr::null_mut()) };
     }
 
+    /// Whether one of the (blocked) signals waits to be waited for.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        let mut pending = std::mem::MaybeUninit::uninit();
+        // SAFETY: the pointer is to a live value of its type.
+        if unsafe { libc::sigpending(pending.as_mut_ptr()) } != 0 {
+            return false;
+        }
+        // SAFETY: the call has succeeded, so the set was filled in.
+        let pending = unsafe { pending.assume_init() };
+        // SAFETY: the set is initialised; a signal that does not exist is in none.
+        self.signals.iter().any(|&signal| unsafe { libc::sigismember(&raw const pending, signal) } == 1)
+    }
+
     /// Sleeps until one of the (blocked) signals comes, and says which.
     ///
     /// # Errors
@@ -105,6 +119,8 @@ mod tests {
         set.block().unwrap();
         // SAFETY: the thread is the calling one.
         unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGURG) };
+        assert!(set.is_pending());
         assert_eq!(set.wait().unwrap(), libc::SIGURG);
+        assert!(!set.is_pending());
     }
 }
