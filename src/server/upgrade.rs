@@ -12,10 +12,11 @@
 //! where to listen.
 
 use super::exit::{Exit, FAILURE, SUCCESS};
+use super::kept::Handed;
 use super::{kept, memory, options, paper, passwords, process};
 use crate::net::{Broken, Handover, Reader, Tls, Writer};
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Store, Summary};
 use crate::sync::Arc;
 use crate::sys::{reason, socket};
 use std::collections::HashSet;
@@ -107,9 +108,15 @@ impl Started {
         let arena = store.kept_file().ok_or(io::ErrorKind::Unsupported)?;
         let mut writer = Writer::default();
         writer.flag(self.filtered);
-        let descriptors = handover.descriptors();
-        writer.number(descriptors.len() as u64 + 1);
-        for fd in std::iter::once(arena.as_fd()).chain(descriptors) {
+        let summary =
+            store.summarise().inspect_err(|error| log::warn!("all items will be looked at anew: {error}")).ok();
+        writer.flag(summary.is_some());
+        writer.number(summary.as_ref().map_or(0, |summary| summary.checksum));
+        let mut descriptors = vec![arena.as_fd()];
+        descriptors.extend(summary.as_ref().map(|summary| summary.file.as_fd()));
+        descriptors.extend(handover.descriptors());
+        writer.number(descriptors.len() as u64);
+        for fd in descriptors {
             writer.number(u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX));
             socket::set_outlives_exec(fd, true)?;
         }
@@ -210,8 +217,8 @@ pub fn check(settings: &Settings, load_tls: impl FnOnce(&Settings) -> Result<Opt
 /// What the process before has left.
 #[derive(Debug)]
 pub struct Takeover {
-    /// The file with the items, locked.
-    pub arena: File,
+    /// The file with the items, and what was known of it.
+    pub arena: Handed,
     /// The filter of system calls is on already.
     pub filtered: bool,
     /// Of listeners and clients.
@@ -234,13 +241,17 @@ impl Takeover {
     fn read(fd: RawFd) -> Result<Takeover, String> {
         let bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
         let mut reader = Reader::new(&bytes);
-        let (filtered, numbers) = (|| -> Result<(bool, Vec<RawFd>), Broken> {
-            let (filtered, count) = (reader.flag()?, reader.number::<usize>()?);
-            Ok((filtered, (0..count).map(|_| reader.number()).collect::<Result<_, _>>()?))
+        let (filtered, checksum, numbers) = (|| -> Result<(bool, Option<u64>, Vec<RawFd>), Broken> {
+            let (filtered, summary, checksum) = (reader.flag()?, reader.flag()?, reader.number()?);
+            let count = reader.number::<usize>()?;
+            let numbers = (0..count).map(|_| reader.number()).collect::<Result<_, _>>()?;
+            Ok((filtered, summary.then_some(checksum), numbers))
         })()
         .map_err(|_| "the handover makes no sense")?;
         let mut descriptors = adopt_all(&numbers)?.into_iter();
-        let arena = descriptors.next().ok_or("the handover has no memory file")?.into();
+        let file = descriptors.next().ok_or("the handover has no memory file")?.into();
+        let summary = checksum.and_then(|checksum| Some(Summary { file: descriptors.next()?.into(), checksum }));
+        let arena = Handed { file, summary };
         Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: reader.rest().to_vec() })
     }
 

@@ -45,7 +45,7 @@ pub use index::{KeyHash, Spot};
 pub use memory::Trouble;
 pub use memory::superblock::{BootId, is_arena};
 pub use reassign::Reassign;
-pub use restart::{Kept, Recovery};
+pub use restart::{Kept, Recovery, Summary};
 pub use tally::{ClassStats, Totals};
 pub use walk::Cursor;
 

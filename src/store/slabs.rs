@@ -59,6 +59,10 @@ impl PageFacts {
         self.set(page, OWNER, if slot.is_some() { LARGE_OWNER } else { 0 });
         self.set(page, SLOT, slot.unwrap_or(0));
     }
+    /// First free chunk of a page plus one, and how many there are: what [`Class::restore_page`] is told.
+    pub fn free_list(&self, page: u32) -> (u32, u32) {
+        (self.get(page, FREE_HEAD), self.get(page, FREE))
+    }
     /// Place in the owner's list of pages.
     pub fn slot(&self, page: u32) -> u32 {
         self.get(page, SLOT)

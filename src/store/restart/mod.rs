@@ -16,6 +16,8 @@
 //! The mark *open* is set after verifying and before the first change. So whoever dies during either leaves what the next one
 //! can take over.
 
+mod summary;
+
 use super::classes::Classes;
 use super::inner::Inner;
 use super::memory::arena::{Geometry, LARGE_PAGE};
@@ -27,6 +29,7 @@ use super::{BootId, Config, Handle, Shape, Store, large, scan};
 use crate::clock::Now;
 use crate::sync::{Arc, Ordering};
 use std::fs::File;
+pub use summary::Summary;
 
 /// A file that is to be the arena, locked by the caller, and what the caller knows of time and place.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Kept {
     pub second: u32,
     /// Threads to verify and scan with; 0 for as many as there are processors.
     pub threads: usize,
+    /// What the process that had it before knew of it, if nobody has touched it since.
+    pub summary: Option<Summary>,
 }
 
 /// What was found when an arena was opened.
@@ -48,6 +53,8 @@ pub struct Recovery {
     pub made: bool,
     /// It had been closed in order, and so could be verified.
     pub closed: bool,
+    /// What the process before knew of it was believed, and nothing scanned.
+    pub believed: bool,
     /// Items that are there now.
     pub items: u64,
     /// Pages left out because their checksum is wrong.
@@ -100,8 +107,15 @@ impl Store {
         let inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
         inner.classes.tell();
         inner.arena.note_open();
-        let recovery =
-            Recovery { made: true, closed: false, items: 0, damaged_pages: 0, lost_items: 0, birth: kept.second };
+        let recovery = Recovery {
+            made: true,
+            closed: false,
+            believed: false,
+            items: 0,
+            damaged_pages: 0,
+            lost_items: 0,
+            birth: kept.second,
+        };
         Ok((Store::over(inner), recovery))
     }
 
@@ -112,16 +126,36 @@ impl Store {
         }
         let arena = Arena::open(kept.file, superblock, config.memory_bytes)?;
         let threads = if kept.threads == 0 { scan::threads() } else { kept.threads };
-        let inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
+        let mut inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
+        let birth = u32::try_from(superblock.birth).unwrap_or(kept.second);
+        if let Some(summary) = &kept.summary {
+            match inner.believe(summary) {
+                Ok(items) => {
+                    inner.classes.tell();
+                    let recovery = Recovery {
+                        made: false,
+                        closed: false,
+                        believed: true,
+                        items,
+                        damaged_pages: 0,
+                        lost_items: 0,
+                        birth,
+                    };
+                    return Ok((Store::over(inner), recovery));
+                }
+                Err(why) => log::warn!("all items are looked at anew, what was known of them cannot be used: {why}"),
+            }
+            let classes = Classes::for_pages_of(config, 1 << superblock.page_shift);
+            inner = Inner::with_arena(config, classes, inner.arena).map_err(Trouble::System)?;
+        }
         let closed = superblock.condition == Condition::Closed;
         let known = inner.arena.items_when_closed();
         let scanned = inner.scan(threads, closed);
         let scanned = scanned.map_err(|size| Trouble::Differs(format!("chunks of {size} bytes")))?;
         inner.classes.tell();
         let lost_items = if closed { known.saturating_sub(scanned.items) } else { scanned.unsound };
-        let birth = u32::try_from(superblock.birth).unwrap_or(kept.second);
         let Scanned { items, damaged_pages, .. } = scanned;
-        let recovery = Recovery { made: false, closed, items, damaged_pages, lost_items, birth };
+        let recovery = Recovery { made: false, closed, believed: false, items, damaged_pages, lost_items, birth };
         Ok((Store::over(inner), recovery))
     }
 
@@ -166,7 +200,7 @@ impl Store {
         let before = if closed { known } else { scanned.items + scanned.unsound };
         let birth = u32::try_from(superblock.birth).unwrap_or(new.second);
         let lost_items = before.saturating_sub(items + dead);
-        Ok((store, Recovery { made: false, closed, items, damaged_pages, lost_items, birth }))
+        Ok((store, Recovery { made: false, closed, believed: false, items, damaged_pages, lost_items, birth }))
     }
 
     /// Closes a kept arena, so that the next process can verify it. All that use the store have to be gone; returns how many items it

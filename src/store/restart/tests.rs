@@ -11,7 +11,13 @@ const BOOT: BootId = [9; 16];
 const NOW: Now = Now::at(1_000_000, 0);
 
 fn kept(file: &File) -> Kept {
-    Kept { file: file.try_clone().expect("a descriptor"), boot_id: BOOT, second: NOW.seconds, threads: 2 }
+    Kept {
+        file: file.try_clone().expect("a descriptor"),
+        boot_id: BOOT,
+        second: NOW.seconds,
+        threads: 2,
+        summary: None,
+    }
 }
 
 fn open(config: &Config, file: &File) -> (Store, Recovery) {
@@ -106,9 +112,11 @@ fn a_random_life_with_many_ends_agrees_with_a_map() {
     for seed in 0..12 {
         let (file, config) = (new_file(), config(if seed % 2 == 0 { 64 } else { 6 }));
         let (mut model, mut random) = (Model::new(), Random(seed));
-        let mut evicted = false;
-        for _ in 0..6 {
-            let (store, after) = open(&config, &file);
+        let (mut evicted, mut summary) = (false, None);
+        for _ in 0..9 {
+            let known = summary.is_some();
+            let (store, after) = Store::open_kept(&config, Kept { summary, ..kept(&file) }).expect("an arena");
+            assert_eq!(after.believed, known, "seed {seed}");
             store.check(NOW).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
             assert_eq!((after.lost_items, after.damaged_pages), (0, 0));
             for _ in 0..800 {
@@ -120,10 +128,77 @@ fn a_random_life_with_many_ends_agrees_with_a_map() {
                 step(&store, &mut model, &mut random, NOW, 600);
             }
             evicted = store.totals().evictions > 0;
-            if random.below(2) == 0 {
-                store.close().expect("alone");
+            summary = None;
+            match random.below(3) {
+                0 => drop(store.close().expect("alone")),
+                1 => summary = Some(store.summarise().expect("alone")),
+                _ => {}
             }
         }
+    }
+}
+
+#[test]
+fn an_index_of_any_size_goes_on_in_the_next_process() {
+    let (file, config) = (new_file(), config(64));
+    let (mut store, _) = open(&config, &file);
+    let key = |number: u32| format!("key {number}").into_bytes();
+    let mut count = 0;
+    for more in [0, 1, 3_000, 25_000, 7_000, 9_000, 20_000, 30_000, 31_000, 33_000] {
+        (count..count + more).for_each(|number| drop(set(&store, &key(number), b"small", number % 3, NOW)));
+        count += more;
+        let counts = |store: &Store| (store.totals().bytes, store.totals().hash_bytes, store.totals().total_malloced);
+        let (before, summary) = (counts(&store), Some(store.summarise().expect("alone")));
+        drop(store);
+        let after;
+        (store, after) = Store::open_kept(&config, Kept { summary, ..kept(&file) }).expect("an arena");
+        assert_eq!((after.believed, after.items, counts(&store)), (true, u64::from(count), before));
+        store.check(NOW).unwrap_or_else(|wrong| panic!("{count} items: {wrong}"));
+    }
+    // With more memory, and with less.
+    for memory in [96, 8] {
+        let summary = Some(store.summarise().expect("alone"));
+        drop(store);
+        let opened =
+            Store::open_kept(&super::super::tests::config(memory), Kept { summary, ..kept(&file) }).expect("an arena");
+        assert_eq!((opened.1.believed, opened.1.items), (true, u64::from(count)), "{memory} MB");
+        store = opened.0;
+        store.check(NOW).expect("sound");
+    }
+}
+
+#[test]
+fn a_summary_that_is_damaged_cut_off_or_of_another_arena_is_not_believed() {
+    let (file, config) = (new_file(), config(64));
+    let (mut store, _) = open(&config, &file);
+    fill(&store, 3000);
+    assert!(store.for_thread().summarise().is_err(), "somebody else has it");
+    let other = {
+        let (other, _) = open(&config, &new_file());
+        (0..3000u32).rev().for_each(|number| drop(set(&other, &number.to_be_bytes(), &value_of(number), 0, NOW)));
+        other.summarise().expect("alone")
+    };
+    let whole = store.summarise().expect("alone").file.metadata().expect("a length").len();
+    let mut random = Random(5);
+    for round in 0..60 {
+        let mut summary = store.summarise().expect("alone");
+        match round {
+            0 => summary = other.try_clone().expect("a descriptor"),
+            1 => summary.checksum ^= 1,
+            2..20 => summary.file.set_len(random.next() % whole).expect("shorter"),
+            20 => summary.file.set_len(whole + 8).expect("longer"),
+            _ => {
+                let (at, mut byte) = (random.next() % whole, [0]);
+                summary.file.read_exact_at(&mut byte, at).expect("inside");
+                byte[0] ^= 1 << (random.next() % 8);
+                summary.file.write_all_at(&byte, at).expect("inside");
+            }
+        }
+        drop(store);
+        let after;
+        (store, after) = Store::open_kept(&config, Kept { summary: Some(summary), ..kept(&file) }).expect("an arena");
+        assert_eq!((after.believed, after.items, after.lost_items), (false, 3000, 0), "round {round}");
+        has_all(&store, 3000);
     }
 }
 
