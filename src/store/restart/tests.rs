@@ -145,7 +145,7 @@ fn an_index_of_any_size_goes_on_in_the_next_process() {
     let key = |number: u32| format!("key {number}").into_bytes();
     let mut count = 0;
     for more in [0, 1, 3_000, 25_000, 7_000, 9_000, 20_000, 30_000, 31_000, 33_000] {
-        (count..count + more).for_each(|number| drop(set(&store, &key(number), b"small", number % 3, NOW)));
+        (count..count + more).for_each(|number| assert!(set(&store, &key(number), b"small", number % 3, NOW).is_ok()));
         count += more;
         let counts = |store: &Store| (store.totals().bytes, store.totals().hash_bytes, store.totals().total_malloced);
         let (before, summary) = (counts(&store), Some(store.summarise().expect("alone")));
@@ -175,7 +175,9 @@ fn a_summary_that_is_damaged_cut_off_or_of_another_arena_is_not_believed() {
     assert!(store.for_thread().summarise().is_err(), "somebody else has it");
     let other = {
         let (other, _) = open(&config, &new_file());
-        (0..3000u32).rev().for_each(|number| drop(set(&other, &number.to_be_bytes(), &value_of(number), 0, NOW)));
+        (0..3000u32)
+            .rev()
+            .for_each(|number| assert!(set(&other, &number.to_be_bytes(), &value_of(number), 0, NOW).is_ok()));
         other.summarise().expect("alone")
     };
     let whole = store.summarise().expect("alone").file.metadata().expect("a length").len();
