@@ -3,39 +3,29 @@
 //! The keys share all 32 bits of memcached's default hash (MurmurHash3, 32 bits, not seeded), so they are a single
 //! chain there whatever the size of its table. A server whose hash cannot be predicted has a ratio of 1.
 
-#[allow(dead_code, reason = "each bench uses a part")]
-mod load;
-#[allow(dead_code, reason = "each bench uses a part")]
-mod server;
+mod support;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use clap::{Arg, Command, value_parser};
+use memhold::tools::bench::items::Random;
+use support::server::{Cores, Server};
+use support::{Failure, options};
 
-use load::client::{Client, Limit};
-use load::keys::{KEY_LEN, Key, key};
-use load::random::Random;
-use load::script::Script;
-use server::{Cores, Failure, Server};
+type Key = [u8; KEY_LEN];
 
 fn main() -> Result<(), Failure> {
-    let path = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name).long(name).default_value(default).value_parser(value_parser!(PathBuf)).help(help)
-    };
-    let options = Command::new("collide")
-        .about("Cost of a get of keys that collide in memcached, over one of ordinary keys")
-        .arg(path("ours", env!("CARGO_BIN_EXE_memhold"), "the server to look at"))
-        .arg(path("theirs", "/usr/bin/memcached", "the server to compare with"))
-        .arg(Arg::new("bench").long("bench").num_args(0).hide(true))
-        .get_matches();
+    let options =
+        options::command("collide", "Cost of a get of keys that collide in memcached, over one of ordinary keys");
     let cores = Cores::claim();
-    let ordinary: Vec<Key> = (0..KEYS as u64).map(|number| key(*b"ordinary", number)).collect();
+    let mut random = Random(2);
+    let ordinary: Vec<Key> = (0..KEYS).map(|_| key(*b"ordinary", &mut random)).collect();
     let colliding = colliding_keys();
 
     println!("| server | ordinary us/get | colliding us/get | ratio |\n| --- | --- | --- | --- |");
-    for name in ["ours", "theirs"] {
-        let path = options.get_one::<PathBuf>(name).cloned().unwrap_or_default();
+    for (name, path) in ["ours", "theirs"].iter().zip(options::servers(&options.get_matches())) {
         let [usual, worst] = [&ordinary, &colliding].map(|keys| cost(&path, &cores, keys));
         let (usual, worst) = (usual?, worst?);
         println!("| {name} | {usual:.2} | {worst:.2} | {:.2} |", worst / usual);
@@ -46,21 +36,38 @@ fn main() -> Result<(), Failure> {
 /// Server CPU time of a get in microseconds, the keys read one after another on one connection, 16 in a write.
 fn cost(path: &Path, cores: &Cores, keys: &[Key]) -> Result<f64, Failure> {
     let server = Server::start(&cores.command(path), &["-t", "1", "-m", "1024"])?;
-    let (mut sets, mut gets) = (Script::new(), Script::new());
-    for burst in keys.chunks(16) {
-        for key in burst {
-            sets.set(key, VALUE_LEN);
-            gets.get(key, VALUE_LEN);
-        }
-        sets.end_burst();
-        gets.end_burst();
-    }
-    server.play([sets])?;
-    let mut client = Client::connect(server.address, 1)?;
+    let mut stream = TcpStream::connect(server.address)?;
+    stream.set_nodelay(true)?;
+    let value = [b'v'; VALUE_LEN];
+    let mut turn = |keys: &[Key], spell: &dyn Fn(&Key) -> [Vec<u8>; 2]| -> Result<(), Failure> {
+        let [requests, expected] =
+            [0, 1].map(|which| keys.iter().flat_map(|key| spell(key)[which].clone()).collect::<Vec<u8>>());
+        stream.write_all(&requests)?;
+        let mut got = vec![0; expected.len()];
+        stream.read_exact(&mut got)?;
+        if got == expected { Ok(()) } else { Err("another answer than expected".into()) }
+    };
+    let set = |key: &Key| [[b"set ", &key[..], b" 0 0 100\r\n", &value, b"\r\n"].concat(), b"STORED\r\n".to_vec()];
+    let get = |key: &Key| {
+        let found = [b"VALUE ", &key[..], b" 0 100\r\n", &value, b"\r\nEND\r\n"].concat();
+        [[b"get ", &key[..], b"\r\n"].concat(), found]
+    };
+    keys.chunks(DEPTH).try_for_each(|keys| turn(keys, &set))?;
     let before = server.cpu()?;
-    let outcome = client.run(&gets, Limit::Time(TIME))?;
-    let used = server.cpu()?.nanoseconds - before.nanoseconds;
-    Ok(used as f64 / outcome.replies as f64 / 1e3)
+    let (start, mut gets) = (Instant::now(), 0);
+    while start.elapsed() < TIME {
+        keys.chunks(DEPTH).try_for_each(|keys| turn(keys, &get))?;
+        gets += keys.len();
+    }
+    Ok(server.cpu()?.since(before).nanos as f64 / gets as f64 / 1e3)
+}
+
+/// A key that begins so and goes on with random digits.
+fn key(start: [u8; 8], random: &mut Random) -> Key {
+    let mut key = [0; KEY_LEN];
+    key[..8].copy_from_slice(&start);
+    key[8..].fill_with(|| b"0123456789abcdef"[random.below(16) as usize]);
+    key
 }
 
 /// Keys whose hash is zero.
@@ -68,10 +75,10 @@ fn cost(path: &Path, cores: &Cores, keys: &[Key]) -> Result<f64, Failure> {
 /// All bytes but the last four are drawn; these are computed backwards from the hash and the state before them, and
 /// are characters of a key once in 55 times.
 fn colliding_keys() -> Vec<Key> {
-    let mut random = Random::new(1);
+    let mut random = Random(1);
     let mut keys = Vec::with_capacity(KEYS);
     while keys.len() < KEYS {
-        let mut key = key(*b"collide:", random.next());
+        let mut key = key(*b"collide:", &mut random);
         let (start, end) = key.split_at_mut(KEY_LEN - 4);
         end.copy_from_slice(&murmur::last_block_for(0, start).to_le_bytes());
         if end.iter().all(u8::is_ascii_graphic) {
@@ -129,6 +136,11 @@ mod murmur {
 
 const KEYS: usize = 12_000;
 
+const KEY_LEN: usize = 32;
+
 const VALUE_LEN: usize = 100;
+
+/// Requests in a write.
+const DEPTH: usize = 16;
 
 const TIME: Duration = Duration::from_secs(2);

@@ -3,40 +3,43 @@
 //! One worker, one connection, each burst read whole, so that a count hardly changes from run to run and a change of
 //! a few in a thousand is the code's. The kernel's part is not in it, nor is a cache miss dearer than a hit. Needs
 //! valgrind; memcached is counted beside memhold where it is installed.
+//!
+//! `--recorded` compares with the figures in `benches/instructions.txt` instead and fails when one has grown; `--record` writes them.
 
-#[allow(dead_code, reason = "each bench uses a part")]
-mod load;
-#[allow(dead_code, reason = "each bench uses a part")]
-mod server;
+mod support;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use clap::{Arg, value_parser};
-
-use load::client::{Client, Limit};
-use load::scenario::{LATENCY, SCENARIOS, World};
-use server::{Failure, Server};
+use memhold::tools::bench::player::{Limit, Player};
+use support::Failure;
+use support::options::{self, flag};
+use support::scenario::{LATENCY, SCENARIOS, Scenario, World};
+use support::server::Server;
 
 fn main() -> Result<(), Failure> {
-    let path = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name).long(name).default_value(default).value_parser(value_parser!(PathBuf)).help(help)
-    };
-    let options = clap::Command::new("instructions")
-        .about("Instructions of an operation in the server's own code")
-        .arg(path("ours", env!("CARGO_BIN_EXE_memhold"), "the server to look at"))
-        .arg(path("theirs", "/usr/bin/memcached", "the server to compare with, if it is there"))
-        .arg(Arg::new("bench").long("bench").num_args(0).hide(true))
+    let options = options::command("instructions", "Instructions of an operation in the server's own code")
+        .arg(flag("recorded", "compare with what was recorded, and fail on growth"))
+        .arg(flag("record", "record how many there are now"))
         .get_matches();
-    let path = |name| options.get_one::<PathBuf>(name).cloned().unwrap_or_default();
-    let world = World::new(KEYS, DRAWS);
-    let ours = count(&path("ours"), &world)?;
-    let theirs = if path("theirs").exists() { count(&path("theirs"), &world)? } else { Vec::new() };
+    let [ours, theirs] = options::servers(&options);
+    let record = Record::new();
+    if options.get_flag("record") {
+        return record.write(&count(&ours, RECORDED)?);
+    }
+    if options.get_flag("recorded") {
+        return record.compare(&count(&ours, RECORDED)?);
+    }
+    let names: Vec<&str> =
+        SCENARIOS.iter().filter(|row| row.is_small() && row.name != LATENCY).map(|row| row.name).collect();
+    let counted = count(&ours, &names)?;
+    let theirs = if theirs.exists() { count(&theirs, &names)? } else { Vec::new() };
 
     println!("| scenario | ours | theirs | ratio |\n| --- | --- | --- | --- |");
-    for (place, (name, ours)) in ours.iter().enumerate() {
+    for (place, (name, ours)) in counted.iter().enumerate() {
         match theirs.get(place) {
             Some((_, theirs)) => println!("| {name} | {ours:.1} | {theirs:.1} | {:.3} |", ours / theirs),
             None => println!("| {name} | {ours:.1} | | |"),
@@ -45,8 +48,57 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Instructions of an operation in each scenario with small items.
-fn count(path: &Path, world: &World) -> Result<Vec<(&'static str, f64)>, Failure> {
+/// What an operation cost when somebody looked last: a line for each scenario, and one for the compiler.
+struct Record {
+    path: PathBuf,
+    compiler: String,
+}
+
+impl Record {
+    fn new() -> Record {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
+        let said = Command::new("rustc").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+        Record { path, compiler: String::from_utf8_lossy(&said).trim().to_owned() }
+    }
+
+    fn write(&self, counts: &[(&str, f64)]) -> Result<(), Failure> {
+        let lines: String = counts.iter().map(|(name, count)| format!("{name} {count:.1}\n")).collect();
+        fs::write(&self.path, format!("{}\n{lines}", self.compiler))?;
+        print!("{lines}");
+        Ok(())
+    }
+
+    /// Fails when a scenario costs more than was recorded.
+    fn compare(&self, counts: &[(&str, f64)]) -> Result<(), Failure> {
+        let text = fs::read_to_string(&self.path)?;
+        let (compiler, lines) = text.split_once('\n').ok_or("nothing is recorded")?;
+        if compiler != self.compiler {
+            println!(
+                "recorded with {compiler}, counted with {}: another compiler may explain a difference",
+                self.compiler
+            );
+        }
+        let mut grown = Vec::new();
+        for (name, count) in counts {
+            let recorded = lines.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+            let recorded = recorded.ok_or_else(|| format!("{name} is not recorded: {AGAIN}"))?;
+            let percent = (count / recorded - 1.0) * 100.0;
+            println!("{name}: {count:.1} instructions, {recorded:.1} recorded, {percent:+.1} %");
+            if percent > GROWTH_PERCENT_MAX {
+                grown.push(*name);
+            }
+        }
+        if grown.is_empty() {
+            return Ok(());
+        }
+        Err(format!("more than {GROWTH_PERCENT_MAX} % more instructions for {}: mend it, or {AGAIN}", grown.join(", "))
+            .into())
+    }
+}
+
+/// Instructions of an operation in each of these scenarios.
+fn count<'a>(path: &Path, names: &[&'a str]) -> Result<Vec<(&'a str, f64)>, Failure> {
+    let world = World::new(KEYS, DRAWS);
     let folder = Folder::new()?;
     let output = folder.0.join("counts");
     let option = format!("--callgrind-out-file={}", output.display());
@@ -54,19 +106,21 @@ fn count(path: &Path, world: &World) -> Result<Vec<(&'static str, f64)>, Failure
         ["prlimit", FILES, "valgrind", "-q", "--tool=callgrind", "--separate-threads=yes", &option].map(OsStr::new);
     let command: Vec<&OsStr> = command.into_iter().chain([path.as_os_str()]).collect();
     let server = Server::start(&command, &["-t", "1", "-m", "1024", "-c", "1024"])?;
-    server.play(world.fill())?;
+    server.fill(&world)?;
 
     let mut counts = Vec::new();
-    for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_small() && scenario.name != LATENCY) {
-        let script = (scenario.script)(world);
-        let mut client = Client::connect(server.address, 1)?;
+    for name in names {
+        let scenario = Scenario::named(name);
+        let mut player = Player::connect(Arc::new(scenario.plan(&world, server.target())), 1, 1)?;
+        let once = Limit::Bursts(scenario.bursts(&world));
         // Once to settle: buffers grow, hits are noted in items.
-        client.run(&script, Limit::Once)?;
+        player.play(once)?;
+        player.take_report()?;
         tell(&server, "zero")?;
-        client.run(&script, Limit::Once)?;
-        tell(&server, &format!("dump {}", scenario.name))?;
-        let instructions = worker_total(&folder.0, counts.len() + 1)?;
-        counts.push((scenario.name, instructions as f64 / script.replies() as f64));
+        player.play(once)?;
+        tell(&server, &format!("dump {name}"))?;
+        let operations = player.take_report()?.requests() * scenario.multiget as u64;
+        counts.push((*name, worker_total(&folder.0, counts.len() + 1)? as f64 / operations as f64));
     }
     Ok(counts)
 }
@@ -114,6 +168,14 @@ impl Drop for Folder {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// What is compared with a record.
+const RECORDED: &[&str] = &["get", "set", "get-16", "mg-16", "multiget-100"];
+
+const GROWTH_PERCENT_MAX: f64 = 3.0;
+
+const AGAIN: &str =
+    "say in the commit why it is worth it and record anew: cargo bench --bench instructions -- --record";
 
 /// memcached asks for exactly its `-c` files; valgrind grants that only when it is the hard limit less its own 12.
 const FILES: &str = "--nofile=1036:1036";

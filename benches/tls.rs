@@ -3,44 +3,31 @@
 //!
 //! One worker on a core of its own; one client that waits for each answer. What decides is the server's CPU time, not the clock.
 
-#[allow(dead_code, reason = "each bench uses a part")]
-mod load;
-#[allow(dead_code, reason = "each bench uses a part")]
-mod server;
+mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Arg, Command, value_parser};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
-use server::{Cores, Failure, Server, allow_files};
+use support::server::{Cores, Server, allow_files};
+use support::{Failure, options};
 
 fn main() -> Result<(), Failure> {
-    let matches = Command::new("tls")
-        .arg(
-            Arg::new("ours")
-                .long("ours")
-                .default_value(env!("CARGO_BIN_EXE_memhold"))
-                .value_parser(value_parser!(PathBuf)),
-        )
-        .arg(Arg::new("theirs").long("theirs").default_value("/usr/bin/memcached").value_parser(value_parser!(PathBuf)))
-        .arg(Arg::new("bench").long("bench").num_args(0).hide(true))
-        .get_matches();
+    let matches = options::command("tls", "What TLS costs the server, beside memcached with OpenSSL").get_matches();
     let cores = Cores::claim();
     allow_files(CONNECTIONS + 100);
     let identity = Identity::make()?;
     println!("| | ours, clear | ours, TLS | theirs, clear | theirs, TLS |\n| --- | --- | --- | --- | --- |");
     let mut columns = Vec::new();
-    for name in ["ours", "theirs"] {
-        let path = matches.get_one::<PathBuf>(name).ok_or("a default is there")?;
-        columns.push(measure(&cores, path, &identity, false)?);
-        columns.push(measure(&cores, path, &identity, true)?);
+    for path in options::servers(&matches) {
+        columns.push(measure(&cores, &path, &identity, false)?);
+        columns.push(measure(&cores, &path, &identity, true)?);
     }
     for (row, title) in TITLES.iter().enumerate() {
         let cells: Vec<String> = columns.iter().map(|column| column[row].clone()).collect();
@@ -108,11 +95,11 @@ fn per_turn(server: &Server, turns: usize, mut turn: impl FnMut() -> Result<(), 
     for _ in 0..turns / 10 {
         turn()?;
     }
-    let before = server.cpu()?.nanoseconds;
+    let before = server.cpu()?.nanos;
     for _ in 0..turns {
         turn()?;
     }
-    Ok((server.cpu()?.nanoseconds - before) as f64 / turns as f64 / 1000.0)
+    Ok((server.cpu()?.nanos - before) as f64 / turns as f64 / 1000.0)
 }
 
 fn expect(link: &mut Link, request: &[u8], bytes: usize) -> Result<(), Failure> {

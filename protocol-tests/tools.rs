@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::folder::Folder;
 use support::random::Random;
 use support::server::{self, Server, memhold};
+use support::tls::Files;
 use support::{Link, escaped, unix_connection};
 
 /// Exit code, standard output, standard error.
@@ -554,4 +555,106 @@ fn a_wrong_value_ends_the_run() {
     assert!(said.contains("another value than was stored"), "{said}");
     assert!(refused(&["bench", "--keys", "0"]).contains("--keys: not a number from 1"));
     assert!(refused(&["bench", "--protocol", "morse"]).contains("--protocol"));
+}
+
+/// Some load on `server`, with what else is to be said.
+fn load(server: &str, more: &[&str]) -> String {
+    let brief = ["bench", "--json", "--server", server, "--keys", "500", "--seconds", "0.2", "--connections", "3"];
+    done(&[&brief[..], more].concat())
+}
+
+#[test]
+fn a_trace_is_played_and_what_was_found_is_told() {
+    let folder = Folder::new("tools-trace");
+    let file = folder.path("trace.csv");
+    let lines = [
+        "# time,op,key,size,ttl",
+        "0,get,a,100",
+        "0,get,a,100",
+        "0,set,b",
+        "0.2,gat,b,0,9",
+        "0.3,delete,a",
+        "0.3,get,a,5",
+    ];
+    fs::write(&file, lines.join("\n")).expect("a folder of our own");
+    let mut binaries = vec![memhold()];
+    binaries.extend(server::memcached());
+    for binary in binaries {
+        let server = Server::start(&binary, &[]);
+        let said = done(&["bench", "--json", "--server", &address(&server), "--trace", &file]);
+        assert!(said.starts_with("{\"hit_ratio\":0.500000,\"requests\":6,"), "{said}");
+        assert!(said.contains("\"groups\":{\"all\":{\"asked\":4,\"hits\":2}}"), "{said}");
+    }
+    assert!(refused(&["bench", "--trace", "zipf99"]).contains("zipf99 is no file, and none of zipf08, zipf10"));
+}
+
+#[test]
+fn every_kind_of_request_is_answered_in_every_protocol_also_on_a_unix_socket() {
+    let folder = Folder::new("tools-bench-unix");
+    let socket = folder.path("socket");
+    let mut child = Command::new(memhold()).args(["-u", "root", "-s", &socket]).spawn().expect("the binary can be run");
+    drop(unix_connection(&socket));
+    let shares = ["--sets", "20", "--touches", "20", "--incrs", "20", "--deletes", "20", "--misses", "50"];
+    for protocol in ["text", "meta", "binary"] {
+        let shape = ["--protocol", protocol, "--pipeline", "8", "--multiget", "3", "--key-size", "60"];
+        let json = load(&socket, &[&shape[..], &shares].concat());
+        for kind in ["get", "set", "touch", "incr", "delete"] {
+            let (_, rest) = json.split_once(&format!("\"{kind}\":")).expect("every kind is told");
+            assert!(figure(rest, "requests") > 0.0, "{protocol}, {kind}: {json}");
+        }
+        assert!(figure(&json, "hits") > 0.0 && figure(&json, "misses") > figure(&json, "hits"), "{protocol}: {json}");
+    }
+    child.kill().and_then(|()| child.wait()).expect("it has not ended by itself");
+}
+
+#[test]
+fn load_over_tls_needs_the_right_authority_or_none() {
+    let files = Files::new("tools-bench");
+    let server = files.start("", &[]);
+    files.write("servers.pem", files.servers.pem().as_bytes());
+    let file = |name: &str| files.path(name).to_string_lossy().into_owned();
+    let (right, wrong) = (file("servers.pem"), file("ca.pem"));
+    let shape = ["--pipeline", "16", "--value-size", "0-100000", "--sets", "50"];
+    for trust in [&["--tls-ca", right.as_str()][..], &["--tls-unchecked"]] {
+        let json = load(&address(&server), &[trust, &shape].concat());
+        assert!(figure(&json, "hits") > 0.0 && figure(&json, "misses") == 0.0, "{json}");
+    }
+    let server_address = address(&server);
+    let said = refused(&["bench", "--server", &server_address, "--tls-ca", &wrong]);
+    assert!(said.contains("certificate"), "{said}");
+    assert!(refused(&["bench", "--tls-ca", &right, "--tls-unchecked"]).contains("one of them"));
+    assert!(refused(&["bench", "--tls-ca", &file("key.pem")]).contains("no certificate in it"));
+    assert!(refused(&["bench", "--tls-unchecked", "--server", "/some/socket"]).contains("no TLS on a unix socket"));
+}
+
+#[test]
+fn whoever_has_a_password_may_put_load_on_a_guarded_server() {
+    let folder = Folder::new("tools-bench-login");
+    let passwords = folder.write("passwords", "ann:secret\n");
+    let wrong = folder.write("wrong", "ann:guess\n");
+    let nothing = folder.write("nothing", "ann\n");
+    let database = format!("sasl_pwdb={passwords}");
+    let guarded = [(&["-Y", passwords.as_str()][..], "text"), (&["-S", "-o", &database], "binary")];
+    for (flags, protocol) in guarded {
+        let server = start(flags);
+        let json = load(&address(&server), &["--protocol", protocol, "--login", &passwords]);
+        assert!(figure(&json, "hits") > 0.0, "{protocol}: {json}");
+        let server_address = address(&server);
+        let said = refused(&["bench", "--server", &server_address, "--protocol", protocol, "--login", &wrong]);
+        assert!(said.contains("name or password is not accepted"), "{protocol}: {said}");
+    }
+    assert!(refused(&["bench", "--login", &nothing]).contains("not NAME:PASSWORD"));
+    assert!(refused(&["bench", "--login", "/no/such/file"]).contains("/no/such/file: No such file"));
+}
+
+#[test]
+fn the_processor_time_of_a_local_server_is_told() {
+    let server = start(&[]);
+    let pid = server.pid().to_string();
+    let json = load(&address(&server), &["--pid", &pid]);
+    let (_, used) = json.split_once("\"server_micros\":").expect("it is told");
+    assert!(figure(used, "all") > 0.0 && figure(used, "user") <= figure(used, "all"), "{json}");
+    let server_address = address(&server);
+    let said = refused(&["bench", "--server", &server_address, "--keys", "1", "--pid", "4294967295"]);
+    assert!(said.contains("--pid 4294967295: No such file"), "{said}");
 }

@@ -94,6 +94,13 @@ impl Clock {
         self.started.elapsed().as_micros() as u64
     }
 
+    /// The same in nanoseconds.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "nanoseconds since the start fit 64 bits for centuries")]
+    pub fn running_nanos(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
     fn millis(&self) -> u64 {
         self.started_millis + millis(self.started.elapsed())
     }

@@ -18,7 +18,7 @@ _memhold() {
         case ${COMP_WORDS[1]} in
         dump) list='--server --force --help' ;;
         load) list='--server --keep --check --help' ;;
-        bench) list='--server --protocol --threads --connections --pipeline --multiget --keys --skew --value-size --sets --touches --rate --seconds --no-fill --json --help' ;;
+        bench) list='--server --protocol --threads --connections --pipeline --multiget --keys --skew --value-size --key-size --sets --touches --incrs --deletes --misses --rate --seconds --trace --tls-ca --tls-unchecked --login --pid --awake --no-fill --json --help' ;;
         esac
     fi
     if [[ $list && $word == -* ]]; then

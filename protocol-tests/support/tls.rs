@@ -23,6 +23,11 @@ impl Authority {
         Authority(CertifiedIssuer::self_signed(params, key).expect("nothing is wrong with the parameters"))
     }
 
+    /// Its own certificate.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// A certificate and its key.
     pub fn sign(&self) -> (rcgen::Certificate, KeyPair) {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -47,7 +52,7 @@ impl Files {
         let folder = std::env::temp_dir().join(format!("memhold-tls-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("there is room for temporary files");
         let files = Files { folder, servers: Authority::new(), clients: Authority::new() };
-        files.write("ca.pem", files.clients.0.pem().as_bytes());
+        files.write("ca.pem", files.clients.pem().as_bytes());
         files.renew();
         files
     }

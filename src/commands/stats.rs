@@ -321,7 +321,7 @@ const ITEMS: &[ItemsRow] = &[
 ];
 
 fn items(cx: &Context<'_>, out: &mut Vec<u8>) {
-    cx.store.sample_shares(cx.now);
+    cx.store.sample_shares();
     let past = lock(&cx.server.baseline).clone();
     let present = Baseline::now(cx.server, cx.store);
     let maintainer = cx.server.settings.lru_maintainer;

@@ -41,22 +41,16 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
     };
     for slot in &filler.slots {
         let step = match &slot.task {
-            Task::Read(reading, key) => {
+            Task::Read { reading, key, last } => {
                 if !read(*reading, key, &slot.spot, out, cx) {
                     conn.keep_list(list);
                     return Step::stop(done, Next::Later);
                 }
-                list = Some((*reading, true));
-                turn.pause(slot.end, out)
-            }
-            Task::ReadLast(reading, key) => {
-                if !read(*reading, key, &slot.spot, out, cx) {
-                    conn.keep_list(list);
-                    return Step::stop(done, Next::Later);
+                list = (!last).then_some((*reading, true));
+                if *last {
+                    out.bytes_mut().extend_from_slice(text::END);
+                    turn.requests -= 1;
                 }
-                list = None;
-                out.bytes_mut().extend_from_slice(text::END);
-                turn.requests -= 1;
                 turn.pause(slot.end, out)
             }
             Task::MetaGet(get) => {
@@ -238,7 +232,7 @@ fn end_of_keys(any: bool, out: &mut Output) {
 }
 
 /// One key of a list. False when it cannot be read now.
-#[inline]
+#[inline(always)]
 fn read(reading: Reading, key: &[u8], spot: &Spot, out: &mut Output, cx: &Context<'_>) -> bool {
     out.bytes_mut().reserve(REPLY_MAX);
     if reading.touch.is_none() {

@@ -34,21 +34,25 @@ impl<T> Slot<T> {
     }
 }
 
-/// Has the items of a batch fetched, whose buckets have come by now. One alone would only be waited for.
+/// Has the items of a batch fetched, whose buckets have come by now; those that live in alternates after the others, when these have come
+/// too. One alone would only be waited for.
 #[inline]
-pub(super) fn fetch_items<T>(slots: &[Slot<T>], store: &Store) {
-    if slots.len() > 1 {
-        for slot in slots {
-            store.prefetch_item(&slot.spot);
+pub(super) fn fetch_items<T>(slots: &ArrayVec<Slot<T>, BATCH>, store: &Store) {
+    if slots.len() <= 1 {
+        return;
+    }
+    let mut away = ArrayVec::<&Spot, BATCH>::new();
+    for slot in slots {
+        if !store.prefetch_item(&slot.spot) {
+            away.push(&slot.spot);
         }
     }
+    away.iter().for_each(|spot| store.prefetch_item_away(spot));
 }
 
 pub(super) enum Task<'a> {
-    /// One key of a list.
-    Read(Reading, &'a [u8]),
-    /// The last key of a list, right before the end of the line.
-    ReadLast(Reading, &'a [u8]),
+    /// One key of a list; the last one when the end of the line comes right behind it.
+    Read { reading: Reading, key: &'a [u8], last: bool },
     /// `mg` with nothing but questions.
     MetaGet(MetaGet<'a>),
     /// The end of a list that came later than its last key.
@@ -164,11 +168,11 @@ impl<'a> Filler<'a> {
         match text::next_key(&input[self.at.min(keys_end)..keys_end], ends.is_some()) {
             NextKey::Key(key, consumed) => match ends {
                 Some((keys, line)) if self.at + consumed == keys => {
-                    self.push(Task::ReadLast(reading, key), key, line);
+                    self.push(Task::Read { reading, key, last: true }, key, line);
                     self.list = None;
                     *requests -= 1;
                 }
-                _ => self.push(Task::Read(reading, key), key, self.at + consumed),
+                _ => self.push(Task::Read { reading, key, last: false }, key, self.at + consumed),
             },
             NextKey::End => {
                 let line_end = ends.map_or(keys_end, |(_, line)| line);
@@ -195,7 +199,7 @@ impl<'a> Filler<'a> {
         let input = self.input;
         if let Some((key, len)) = text::lone_key(&input[self.at..]) {
             *requests -= 1;
-            self.push(Task::ReadLast(Reading::GET, key), key, self.at + len);
+            self.push(Task::Read { reading: Reading::GET, key, last: true }, key, self.at + len);
             return true;
         }
         if let Some((command, value_len, len)) = text::plain_set(&input[self.at..]) {

@@ -44,6 +44,10 @@ pub const OUTPUT_PER_TURN: usize = 256 * 1024;
 /// an eighth of one there, and every turn that is cut short costs a system call or two.
 const REQUESTS_PER_R: usize = 8;
 
+/// ... and of one batch for so many of these requests: a `get` of a hundred thousand keys is one request and need not give any
+/// output, but each batch looks up no more than [`filler::BATCH`] of them.
+const REQUESTS_PER_BATCH: usize = filler::BATCH / 2;
+
 /// Where a client stands in its conversation.
 pub struct Conn {
     phase: Phase,
@@ -128,6 +132,8 @@ pub enum Next {
 struct Turn {
     /// Requests (`-R`).
     requests: usize,
+    /// Batches.
+    batches: usize,
     /// Length of the output at which it ends.
     output_max: usize,
     /// The input is all there will ever be: nothing that goes on by itself is begun.
@@ -178,8 +184,10 @@ impl Conn {
     /// Runs what `input` completes. Bytes that are not consumed are to be presented again; they are less than a line of
     /// [`LINE_MAX`] bytes when more has to be read.
     pub fn process(&mut self, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
+        let requests = cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R;
         let turn = Turn {
-            requests: cx.server.settings.reqs_per_event as usize * REQUESTS_PER_R,
+            requests,
+            batches: requests.div_ceil(REQUESTS_PER_BATCH),
             output_max: out.len() + OUTPUT_PER_TURN,
             datagram: false,
         };
@@ -189,7 +197,8 @@ impl Conn {
     /// Runs one request at most, or a part of one whose answer reaches `output_max` bytes: for datagrams, where each answer travels by
     /// itself. [`Next::Again`] when there is more.
     pub fn process_one(&mut self, input: &[u8], out: &mut Output, output_max: usize, cx: &mut Context<'_>) -> Progress {
-        self.take_turn(Turn { requests: 1, output_max: out.len() + output_max, datagram: true }, input, out, cx)
+        let turn = Turn { requests: 1, batches: usize::MAX, output_max: out.len() + output_max, datagram: true };
+        self.take_turn(turn, input, out, cx)
     }
 
     fn take_turn(&mut self, mut turn: Turn, input: &[u8], out: &mut Output, cx: &mut Context<'_>) -> Progress {
@@ -229,15 +238,18 @@ impl Conn {
                 }
                 Step::stop(0, Next::Again)
             }
-            Phase::Command | Phase::Keys { .. } => match self.dialect {
-                Dialect::Text => batch::run(self, input, out, cx, turn),
-                Dialect::Binary => frames::run(self, input, out, cx, turn),
-                Dialect::Knocking => self.knock(input, out, cx, turn),
-                Dialect::Open(protocol) => {
-                    self.dialect = meet(protocol, input, &cx.server.settings);
-                    Step::go_on(0)
+            Phase::Command | Phase::Keys { .. } => {
+                turn.batches -= 1;
+                match self.dialect {
+                    Dialect::Text => batch::run(self, input, out, cx, turn),
+                    Dialect::Binary => frames::run(self, input, out, cx, turn),
+                    Dialect::Knocking => self.knock(input, out, cx, turn),
+                    Dialect::Open(protocol) => {
+                        self.dialect = meet(protocol, input, &cx.server.settings);
+                        Step::go_on(0)
+                    }
                 }
-            },
+            }
             Phase::Upload(_) => self.receive(input, out, cx),
             Phase::Swallow(left) => {
                 let skipped = input.len().min(*left);
@@ -348,6 +360,6 @@ fn meet(protocol: BindingProtocol, input: &[u8], settings: &Settings) -> Dialect
 
 impl Turn {
     fn is_used_up(&self, out: &Output) -> bool {
-        self.requests == 0 || out.len() >= self.output_max
+        self.requests == 0 || self.batches == 0 || out.len() >= self.output_max
     }
 }

@@ -103,7 +103,15 @@ mod framing {
         assert_eq!(talk.yields, 2);
         assert_eq!(talk.stat("", "conn_yields"), "2");
         assert_eq!(talk.say(format!("get{}\r\n", " k".repeat(100))), "END\r\n");
-        assert_eq!(talk.yields, 2, "a get is one request, whatever its keys");
+        assert_eq!(talk.yields, 3, "and one after twice as many keys, at the end of a batch");
+    }
+
+    #[test]
+    fn a_turn_ends_by_keys_that_give_no_output() {
+        let mut talk = Talk::with(Settings { reqs_per_event: 5, ..Settings::default() });
+        let keys_per_turn = 3 * 32;
+        assert_eq!(talk.say(format!("get{}\r\n", " k".repeat(10 * keys_per_turn))), "END\r\n");
+        assert_eq!(talk.yields, 10);
     }
 
     #[test]

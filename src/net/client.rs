@@ -304,6 +304,13 @@ impl Client {
         self.again || self.held.as_ref().is_some_and(|held| !held.output.is_empty())
     }
 
+    /// Whether its next turn is part of something large: replies that its socket did not take at once, a value on its way, or a list
+    /// of keys.
+    #[inline]
+    pub(super) fn goes_on(&self) -> bool {
+        self.has_more() || self.conn.receives_value() || self.conn.reads_keys()
+    }
+
     /// The socket has told something.
     pub(super) fn notice(&mut self, readable: bool, read_closed: bool) {
         self.readable |= readable;

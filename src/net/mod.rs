@@ -28,6 +28,7 @@ mod knock;
 pub mod listener;
 mod napi;
 pub mod parcel;
+mod queue;
 mod roster;
 mod stream;
 mod tls;

@@ -1,18 +1,16 @@
 //! One worker: a thread, its poll and its clients.
 //!
-//! A round: wait for events, note them in the queue, give each client in it one turn. Events are edge-triggered and a
-//! client is registered once, so in the steady state a burst of requests costs one `epoll_wait`, one read and one write.
-//! Clients whose turn is used up go to the back of the queue; while it is not empty the wait is a look. The clock is read once a round.
+//! A round: wait for events, note them in the queue, give each client that has come one turn, and a few of those that go on. Events
+//! are edge-triggered and a client is registered once, so in the steady state a burst of requests costs one `epoll_wait`, one
+//! read and one write. While the queue is not empty the wait is a look. The clock is read once a round.
 //!
 //! Invariant: a client is in the queue at most once for going on ([`Client::queued`]); events beside that only set its
 //! marks. Clients are closed in [`Worker::close`] only.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use mio::event::Event;
 use mio::{Events, Poll, Token};
 
 use super::Shared;
@@ -21,6 +19,7 @@ use super::client::{After, Buffers, Client, Others};
 use super::handover::HandedClient;
 use super::idle::IdleWatch;
 use super::listener::Listener;
+use super::queue::{Queue, Ready};
 use super::roster::{Pulse, Roster, WAKE};
 use super::stream::Stream;
 use super::tls::HANDSHAKE_SECONDS;
@@ -69,7 +68,7 @@ pub(super) struct Worker {
     stats: Arc<ThreadStats>,
     /// By the key that the roster gave.
     clients: Vec<Option<Client>>,
-    queue: VecDeque<Ready>,
+    queue: Queue,
     buffers: Buffers,
     udp: Vec<Port>,
     /// TLS handshakes gone on with in this round.
@@ -90,27 +89,6 @@ pub(super) struct Worker {
     idle: IdleWatch,
 }
 
-/// A place in the queue.
-#[derive(Clone, Copy, Debug)]
-struct Ready {
-    key: usize,
-    readable: bool,
-    read_closed: bool,
-    /// Not an event: the client asked to go on.
-    again: bool,
-}
-
-impl Ready {
-    fn event(event: &Event) -> Ready {
-        let closed = event.is_read_closed() || event.is_error();
-        Ready { key: event.token().0, readable: event.is_readable() || closed, read_closed: closed, again: false }
-    }
-
-    fn again(key: usize) -> Ready {
-        Ready { key, readable: false, read_closed: false, again: true }
-    }
-}
-
 impl Worker {
     /// Makes worker number `index`, and the roster by which it is given clients.
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> io::Result<Worker> {
@@ -129,7 +107,7 @@ impl Worker {
             shared,
             stats,
             clients: Vec::new(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             buffers: Buffers::new(),
             udp: Vec::new(),
             handshakes: 0,
@@ -173,7 +151,7 @@ impl Worker {
         let mut client = Client::resumed(stream, parts, pulse);
         // What it holds is charged at the end of this turn.
         client.queued = true;
-        self.queue.push_back(Ready::again(key));
+        self.queue.go_on(key);
         if self.clients.len() <= key {
             self.clients.resize_with(key + 1, || None);
         }
@@ -188,8 +166,8 @@ impl Worker {
             look(&mut self.poll, &mut self.events, &mut self.queue, timeout);
             now = self.shared.server.clock.now();
             self.handshakes = 0;
-            for _ in 0..self.queue.len() {
-                let Some(ready) = self.queue.pop_front() else { break };
+            self.queue.begin_round();
+            while let Some(ready) = self.queue.next() {
                 self.serve(ready, now);
             }
             self.close_stalled(now);
@@ -229,11 +207,15 @@ impl Worker {
             // Its turn is further back in the queue.
             return;
         }
+        if !ready.again && client.goes_on() {
+            client.queued = true;
+            return queue.go_on(ready.key);
+        }
         client.queued = false;
         if client.is_handshaking() {
             if *handshakes == HANDSHAKES_PER_ROUND {
                 client.queued = true;
-                return queue.push_back(Ready::again(ready.key));
+                return queue.go_on(ready.key);
             }
             *handshakes += 1;
         }
@@ -272,9 +254,9 @@ impl Worker {
         let (input, output) = buffers.for_datagrams();
         match port.turn(input, output, &mut cx) {
             udp::After::Rest => {}
-            udp::After::Again => queue.push_back(Ready::again(key)),
+            udp::After::Again => queue.go_on(key),
             udp::After::Shutdown { graceful } => {
-                queue.push_back(Ready::again(key));
+                queue.go_on(key);
                 (shared.on_shutdown)(graceful);
             }
         }
@@ -300,7 +282,7 @@ impl Worker {
             After::Rest | After::Blocked => {}
             After::Again => {
                 client.queued = true;
-                self.queue.push_back(Ready::again(key));
+                self.queue.go_on(key);
             }
             After::Watch { told } => {
                 client.queued = true;
@@ -373,14 +355,14 @@ impl Worker {
         if micros.saturating_sub(self.fed_micros) >= STARVED_RETRY_MICROS {
             self.fed_micros = micros;
             self.shared.budget.wait_no_more(self.starved.len());
-            self.queue.extend(self.starved.drain(..).map(Ready::again));
+            self.starved.drain(..).for_each(|key| self.queue.go_on(key));
         }
     }
 
     /// Gives watchers another turn when it is time.
     fn tell_watchers(&mut self) {
         if !self.watchers.is_empty() && self.watch.is_due(self.shared.server.clock.running_micros()) {
-            self.queue.extend(self.watchers.drain(..).map(Ready::again));
+            self.watchers.drain(..).for_each(|key| self.queue.go_on(key));
         }
     }
 
@@ -435,9 +417,9 @@ impl Worker {
             handed = self.hand_over(now);
         }
         if stop == super::STOP_GRACEFUL {
-            self.queue.extend(self.starved.drain(..).map(Ready::again));
+            self.starved.drain(..).for_each(|key| self.queue.go_on(key));
             for _ in 0..LAST_TURNS_MAX {
-                let Some(ready) = self.queue.pop_front() else { break };
+                let Some(ready) = self.queue.next_of_last() else { break };
                 let going_on = self.clients.get(ready.key).and_then(Option::as_ref).is_some_and(Client::has_more);
                 if going_on || !ready.again {
                     self.serve(ready, now);
@@ -502,9 +484,9 @@ impl WatchPace {
 }
 
 /// Takes the events that are there, or waits for some, and notes them in the queue.
-fn look(poll: &mut Poll, events: &mut Events, queue: &mut VecDeque<Ready>, timeout: Option<Duration>) {
+fn look(poll: &mut Poll, events: &mut Events, queue: &mut Queue, timeout: Option<Duration>) {
     match poll.poll(events, timeout) {
-        Ok(()) => queue.extend(events.iter().map(Ready::event)),
+        Ok(()) => queue.come(events.iter()),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
         Err(error) => log::error!("epoll_wait: {error}"),
     }

@@ -52,39 +52,37 @@ pub fn push_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// A few words written from the last to the first, as digits come when a number is divided: no digit is moved, and the whole is copied
-/// to its place at once.
-pub struct Backwards {
-    bytes: [u8; BACKWARDS_MAX],
-    start: usize,
+/// The end of a line, put together in a register from its last byte to its first, as digits come when a number is divided: bytes that
+/// were stored one by one are slow to load together.
+pub struct LineEnd {
+    word: u128,
+    len: usize,
 }
 
-/// Three numbers of 20 digits, and what stands around them.
-const BACKWARDS_MAX: usize = 72;
+impl LineEnd {
+    /// Bytes that it has room for.
+    pub const MAX: usize = size_of::<u128>();
 
-impl Backwards {
-    /// Nothing but the end of the line.
+    /// CR LF.
     #[inline]
     #[must_use]
-    pub fn from_line_end() -> Backwards {
-        let mut words = Backwards { bytes: [0; BACKWARDS_MAX], start: BACKWARDS_MAX };
-        words.put(*b"\r\n");
-        words
+    pub fn crlf() -> LineEnd {
+        LineEnd { word: u16::from_le_bytes(*b"\r\n").into(), len: 2 }
     }
 
-    /// Puts bytes before what is there.
+    /// Puts a byte before what is there.
     #[inline]
-    pub fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.start -= N;
-        self.bytes[self.start..self.start + N].copy_from_slice(&bytes);
+    pub fn put(&mut self, byte: u8) {
+        debug_assert!(self.len < LineEnd::MAX, "there is room");
+        self.word = self.word << 8 | u128::from(byte);
+        self.len += 1;
     }
 
     /// Puts a number in decimal before what is there.
     #[inline]
-    pub fn put_number(&mut self, mut number: u64) {
+    pub fn put_number(&mut self, mut number: u32) {
         loop {
-            self.start -= 1;
-            self.bytes[self.start] = b'0' + (number % 10) as u8;
+            self.put(b'0' + (number % 10) as u8);
             number /= 10;
             if number == 0 {
                 return;
@@ -92,11 +90,12 @@ impl Backwards {
         }
     }
 
-    /// What was put.
+    /// Appends what was put.
     #[inline]
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[self.start..]
+    pub fn append_to(self, out: &mut Vec<u8>) {
+        let len = out.len() + self.len;
+        out.extend_from_slice(&self.word.to_le_bytes());
+        out.truncate(len);
     }
 }
 
@@ -105,12 +104,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_backwards_reads_forwards() {
-        for number in [0, 7, 10, 99, 100, 4_294_967_295, u64::MAX] {
-            let mut words = Backwards::from_line_end();
-            words.put_number(number);
-            words.put(*b"a ");
-            assert_eq!(words.bytes(), format!("a {number}\r\n").as_bytes());
+    fn the_end_of_a_line_reads_forwards() {
+        for number in [0, 7, 10, 99, 100, 4_294_967_295] {
+            let mut end = LineEnd::crlf();
+            end.put_number(number);
+            end.put(b' ');
+            let mut line = b"before".to_vec();
+            end.append_to(&mut line);
+            assert_eq!(line, format!("before {number}\r\n").as_bytes());
         }
     }
 }

@@ -106,7 +106,7 @@ impl Store {
                 return Err(format!("large {head:?} has no head mark"));
             }
             let (_, layout) = chunk.shape();
-            let value_len = chunk.large_len().load(crate::sync::Ordering::Relaxed) as usize;
+            let value_len = chunk.large_len() as usize;
             let mut reached = 0;
             large::parts(&inner.arena, chunk, value_len, |_, len| {
                 reached += len;

@@ -7,7 +7,7 @@ use super::memory::item::{BODY_HEADER, Chunk, Layout};
 use super::memory::{Kind, Ref, Stable};
 use super::{Exptime, KeyHash, Refused, Shape, Store, classes};
 use crate::clock::Now;
-use crate::sync::{Ordering, lock};
+use crate::sync::lock;
 
 /// So much of a value that arrives is taken piece by piece; what is longer waits until there is room for all of the rest, so that clients
 /// which each hold a part of theirs do not wait for each other.
@@ -93,7 +93,7 @@ impl Draft {
         let offset = inner.take_piece(order, Kind::Draft, now)?;
         layout.value_len = order as usize;
         let chunk = Chunk::at(&inner.arena, offset);
-        chunk.large_len().store(u32::try_from(shape.value_len).ok()?, Ordering::Relaxed);
+        chunk.set_large_len(u32::try_from(shape.value_len).ok()?);
         chunk.set_large_next(Ref(0));
         let mut large = lock(&inner.large);
         large.counts.requested += total as u64;

@@ -11,9 +11,6 @@ use crate::clock::{Now, TICKS_PER_SECOND};
 use crate::sync::Ordering;
 use std::cell::Cell;
 
-/// Hits are recorded at most this often for an item that has proved itself, in ticks: a hot key's line is not written at every hit.
-const RECORD_TICKS: u32 = TICKS_PER_SECOND / 4;
-
 /// A published item, locked: readable, and changeable in what is one word of it.
 pub struct Entry<'s> {
     store: &'s Store,
@@ -239,7 +236,8 @@ impl<'s> Entry<'s> {
     pub fn bump(&mut self, now: Now) {
         let proven = self.state.get().with(FETCHED, true).with(MAIN, true);
         let time = self.chunk.time();
-        if proven != self.state.get() || now.ticks_since(time.load(Ordering::Relaxed)) >= RECORD_TICKS {
+        // So the line of a hot item is written once a tick, and not at every hit.
+        if proven != self.state.get() || time.load(Ordering::Relaxed) != now.ticks {
             self.set_state(proven);
             time.store(now.ticks, Ordering::Relaxed);
         }
@@ -296,7 +294,7 @@ impl<'s> Entry<'s> {
 
 #[inline]
 fn value_len(chunk: Chunk<'_>, layout: Layout) -> usize {
-    if layout.large { chunk.large_len().load(Ordering::Relaxed) as usize } else { layout.value_len }
+    if layout.large { chunk.large_len() as usize } else { layout.value_len }
 }
 
 /// Pins a value, whose mark is in `state` already.

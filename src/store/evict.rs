@@ -1,54 +1,31 @@
-//! Making room: the aged clock of each class, and pages that change hands.
+//! Making room: evicting items of a class, and pages that change hands.
 //!
-//! Each class has a hand that walks its chunks in address order and a threshold. An item's score is the time since its
-//! last recorded access, times [`PROBATION_WEIGHT`] while it has never been hit: newcomers have a third of the others'
-//! time to prove themselves. The first score at or above the threshold is evicted; if the hand meets none among [`LOOKS_MAX`], the best
-//! of them goes. The threshold rises when victims are found at once and falls when they are not, so it follows the age at which
-//! items of the class leave. Hits write two marks and a time; there is no list and no byte of order.
-//!
-//! The threshold times the square root of the chunk size is the class's age. A class that needs memory and is clearly younger
-//! than the oldest one takes a page from it at once: the one of a few whose items are worth least; what is worth keeping
-//! is moved to free chunks of its class first.
+//! Whom to evict is told by `rank.rs`; hits write two marks and a time, there is no list and no byte of order. A class that needs
+//! memory and is clearly younger than another one takes a page from it at once: the one of a few whose items are worth least. What is
+//! worth keeping of it moves to other chunks of its class, whose own oldest items make room for it. So a page that moves costs the oldest
+//! items of the class that loses it, and not those that happen to lie there.
 
 use super::index::Items;
 use super::inner::Inner;
 use super::large::{self, Large};
-use super::memory::item::{Chunk, FETCHED, MAIN, TEMPORARY};
+use super::memory::item::{Chunk, FETCHED, TEMPORARY};
 use super::memory::{Kind, Ref, Stable, State};
+use super::rank::{self, LOOKS, Sample};
 use super::slabs::Class;
 use crate::clock::{Now, TICKS_PER_SECOND};
 use crate::logger::{Event, Logger, Streams};
 use crate::sync::{MutexGuard, Ordering, lock};
 
-/// How many times its idle time an item counts that was never hit.
-const PROBATION_WEIGHT: u32 = 3;
-/// Items the hand looks at before it takes the best it saw.
-const LOOKS_MAX: u32 = 128;
-/// Looks without a find after which the hand goes to another page: items stored at one time lie side by side, and so do
-/// those in use.
-const LOOKS_PER_PAGE: u32 = 16;
-/// Chunks the hand passes at most in one search, whatever they are.
-const STEPS_MAX: u32 = 4096;
-/// The threshold rises when a victim is found within so many looks ...
-const LOOKS_FEW: u32 = 4;
-/// ... and falls when it takes more than this.
-const LOOKS_MANY: u32 = 12;
-/// A class takes pages from one whose age is more than this many quarters of its own.
-const OLDER_QUARTERS: u64 = 5;
-/// Every so many evictions a class compares its age with the others'.
-const COMPARE_EVERY: u64 = 32;
+/// A class takes a page from one that would, after that, still be older than itself by one in so many parts.
+const OLDER_PART: u64 = 32;
+/// Times a class looks at some of its items before it is said that none can go.
+const SEEKS_MAX: u32 = 8;
 /// Pages compared before one is emptied.
 const PAGES_COMPARED: usize = 8;
 /// Rounds of search for memory before a store is refused.
 const ROUNDS_MAX: u32 = 64;
 
 impl Inner {
-    /// What an item's idle time counts, in ticks.
-    pub fn score(chunk: Chunk<'_>, state: State, now: Now) -> u32 {
-        let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed));
-        if state.has(MAIN) { idle } else { idle.saturating_mul(PROBATION_WEIGHT) }
-    }
-
     /// Pages kept free in advance once memory is full: 1 in 64.
     pub fn reserve_pages(&self) -> u32 {
         (self.pool.limit_pages(&self.arena) / 64).max(1)
@@ -70,8 +47,9 @@ impl Inner {
             return Some((class, offset));
         }
         for round in 0..ROUNDS_MAX {
-            let found = self.take_from_pool(&mut class).or_else(|| self.take_expired(&mut class, now));
-            if let Some(offset) = found.or_else(|| self.evict_at_home(&mut class, now)) {
+            let found = self.take_from_pool(&mut class, self.reserve_pages());
+            let found = found.or_else(|| self.take_expired(&mut class, now));
+            if let Some(offset) = found.or_else(|| self.take_deserved(&mut class, now)) {
                 return Some((class, offset));
             }
             if !self.evict {
@@ -93,13 +71,18 @@ impl Inner {
         None
     }
 
-    /// Evicts an item of the class itself, unless it should take memory from another one.
-    fn evict_at_home(&self, class: &mut Class, now: Now) -> Option<usize> {
-        let compare = class.counts.evicted.is_multiple_of(COMPARE_EVERY) && self.page_moves.load(Ordering::Relaxed);
-        if !self.evict || class.pages().is_empty() || compare && self.is_younger(class.index as usize) {
-            return None;
+    /// Memory is short: from the reserve for who has none or is younger than others, else an item of the class itself goes.
+    fn take_deserved(&self, class: &mut Class, now: Now) -> Option<usize> {
+        if class.queue.is_to_be_filled() {
+            self.seek_victims(class, now);
         }
-        self.evict_one(class, now)
+        if class.pages().is_empty() || class.queue.is_younger {
+            let found = self.take_from_pool(class, 0);
+            if found.is_some() || self.page_moves.load(Ordering::Relaxed) {
+                return found;
+            }
+        }
+        if self.evict { self.evict_one(class, now) } else { None }
     }
 
     pub fn adopt(&self, class: &mut Class, page: u32) {
@@ -107,10 +90,8 @@ impl Inner {
         self.show_standing(class);
     }
 
-    /// A page of the pool: freely while there are more than the reserve, from the reserve only for who has none or is younger.
-    fn take_from_pool(&self, class: &mut Class) -> Option<usize> {
-        let deserves = class.pages().is_empty() || self.is_younger(class.index as usize);
-        let leave = if deserves { 0 } else { self.reserve_pages() };
+    /// A page of the pool, unless fewer than `leave` others would be left.
+    fn take_from_pool(&self, class: &mut Class, leave: u32) -> Option<usize> {
         let Some(page) = self.pool.take(&self.arena, leave) else {
             self.wants_pages.store(true, Ordering::Relaxed);
             return None;
@@ -133,16 +114,14 @@ impl Inner {
 
     /// Whether some other class is clearly older than this one.
     fn is_younger(&self, index: usize) -> bool {
-        let own = self.standings[index].age.load(Ordering::Relaxed);
-        self.others(index).max().is_some_and(|(age, ..)| age * 4 > own * OLDER_QUARTERS && age > 0)
+        let own = self.standings[index].age_with_more();
+        self.others(index).max().is_some_and(|(age, ..)| age > own + own / OLDER_PART)
     }
 
-    /// Age, pages and number of each class with pages other than `except` (the last number is the large store).
+    /// Age after the loss of a page, pages, and number of each class with pages other than `except` (the last number is the large store).
     fn others(&self, except: usize) -> impl Iterator<Item = (u64, u32, usize)> {
-        let others = self.standings.iter().enumerate().filter(move |&(other, _)| other != except);
-        let rated = others.map(|(other, standing)| {
-            (standing.age.load(Ordering::Relaxed), standing.pages.load(Ordering::Relaxed), other)
-        });
+        let others = self.standings.iter().zip(0..).filter(move |&(_, other)| other != except);
+        let rated = others.map(|(standing, other)| (standing.age_with_less(), standing.pages(), other));
         rated.filter(|&(_, pages, _)| pages > 0)
     }
 
@@ -158,62 +137,67 @@ impl Inner {
         others.get(place).map(|&(.., other)| other)
     }
 
+    /// Looks for the items of a class that should go next, and compares it with the others.
+    pub fn seek_victims(&self, class: &mut Class, now: Now) {
+        let mut sample = Sample::default();
+        class.sample(&self.arena, LOOKS, |chunk, state| {
+            let name = chunk.name();
+            if let Some(score) = self.score(chunk, state, now)
+                && !self.facts.is_draining(self.arena.page_of(name))
+            {
+                sample.look(name, state, score);
+            }
+        });
+        class.queue.fill(sample);
+        self.show_standing(class);
+        class.queue.is_younger = self.is_younger(class.index as usize);
+    }
+
+    /// An item's score, higher than any if its time is over; `None` for one that cannot be evicted.
+    fn score(&self, chunk: Chunk<'_>, state: State, now: Now) -> Option<u32> {
+        if self.is_over(chunk, state, now) {
+            return Some(u32::MAX);
+        }
+        (!state.has(TEMPORARY)).then(|| rank::score(chunk, state, now))
+    }
+
     /// Evicts one item of a class; its chunk is the caller's, as a draft.
     pub fn evict_one(&self, class: &mut Class, now: Now) -> Option<usize> {
         if class.pages().is_empty() {
             return None;
         }
-        if class.threshold == 0 {
-            self.sample_age(class, now);
-        }
-        let mut best: Option<(u32, usize)> = None;
-        let mut looks = 0;
-        for _ in 0..STEPS_MAX {
-            let Some(offset) = class.advance_hand(&self.arena) else { continue };
-            let chunk = Chunk::at(&self.arena, offset);
-            let state = chunk.state();
-            if state.kind() != Kind::Item {
-                continue;
-            }
-            if self.is_pinned(chunk.name(), state) {
-                class.counts.reflocked += 1;
-                continue;
-            }
-            if self.is_over(chunk, state, now) {
-                if self.take_over(class, offset, now) {
-                    class.counts.reclaimed += 1;
-                    class.counts.expired_unfetched += u64::from(!state.has(FETCHED));
+        for _ in 0..SEEKS_MAX {
+            while let Some((score, name)) = class.queue.next() {
+                if let Some(offset) = self.evict_victim(class, score, name, now) {
                     return Some(offset);
                 }
-                continue;
             }
-            if state.has(TEMPORARY) {
-                continue;
-            }
-            looks += 1;
-            let score = Inner::score(chunk, state, now);
-            if score >= class.threshold.max(1) && self.evict_this(class, offset, state, now) {
-                if looks <= LOOKS_FEW {
-                    class.threshold = class.threshold.saturating_add(class.threshold / 64 + 1);
-                } else if looks > LOOKS_MANY {
-                    class.threshold -= class.threshold / 64;
-                }
-                return Some(offset);
-            }
-            if best.is_none_or(|(other, _)| score > other) {
-                best = Some((score, offset));
-            }
-            if looks == LOOKS_MAX {
-                break;
-            }
-            if looks % LOOKS_PER_PAGE == 0 {
-                class.leave_page(&self.arena);
-            }
+            self.seek_victims(class, now);
         }
-        let (score, offset) = best?;
-        class.threshold = class.threshold - class.threshold / 16 - u32::from(class.threshold > score);
-        let state = Chunk::at(&self.arena, offset).state();
-        (state.kind() == Kind::Item && self.evict_this(class, offset, state, now)).then_some(offset)
+        None
+    }
+
+    /// Evicts an item that was found to be old, unless it has been used since, or cannot go.
+    fn evict_victim(&self, class: &mut Class, score: u32, name: Ref, now: Now) -> Option<usize> {
+        let chunk = Chunk::named(&self.arena, name);
+        let state = chunk.state();
+        if state.kind() != Kind::Item || self.facts.is_draining(self.arena.page_of(name)) {
+            return None;
+        }
+        if self.is_pinned(name, state) {
+            class.counts.reflocked += 1;
+            return None;
+        }
+        let present = self.score(chunk, state, now)?;
+        let gone = if present == u32::MAX {
+            let taken = self.take_over(class, chunk.offset, now);
+            class.counts.reclaimed += u64::from(taken);
+            class.counts.expired_unfetched += u64::from(taken && !state.has(FETCHED));
+            taken
+        } else {
+            present >= score && self.evict_this(class, chunk.offset, state, now)
+        };
+        gone.then_some(chunk.offset)
     }
 
     /// Whether the item in a chunk has expired or been flushed.
@@ -258,8 +242,7 @@ impl Inner {
             );
         }
         count_eviction(&mut class.counts, state, mortal, idle);
-        class.evicting = true;
-        self.show_standing(class);
+        class.queue.evicting = true;
         true
     }
 
@@ -316,7 +299,7 @@ impl Inner {
                 Kind::Item if self.is_pinned(chunk.name(), state) => return None,
                 Kind::Item if state.has(TEMPORARY) && !self.is_over(chunk, state, now) => return None,
                 Kind::Item if number % every == 0 => {
-                    worth += u32::from(Inner::score(chunk, state, now) < class.threshold) + 1;
+                    worth += u32::from(rank::score(chunk, state, now) < class.queue.threshold) + 1;
                 }
                 _ => {}
             }
@@ -336,9 +319,8 @@ impl Inner {
                 continue;
             }
             let over = self.is_over(chunk, state, now);
-            let worth = || state.has(MAIN) && Inner::score(chunk, state, now) < class.threshold;
-            let keep = !over && (regard == Regard::Life || worth());
-            let gone = if keep && let Some(target) = class.take(&self.arena, &self.facts) {
+            let target = if over { None } else { self.room_for(class, chunk, state, regard, now) };
+            let gone = if let Some(target) = target {
                 self.rescue(class, offset, target)
             } else if over {
                 let taken = self.take_over(class, offset, now);
@@ -357,6 +339,19 @@ impl Inner {
         }
         class.set_draining(&self.facts, page, false);
         false
+    }
+
+    /// A chunk elsewhere in its class for an item of a page that is emptied, if it is worth one.
+    fn room_for(&self, class: &mut Class, chunk: Chunk<'_>, state: State, regard: Regard, now: Now) -> Option<usize> {
+        if regard == Regard::Life {
+            return class.take(&self.arena, &self.facts);
+        }
+        if rank::score(chunk, state, now) >= class.queue.threshold {
+            return None;
+        }
+        let free = class.take(&self.arena, &self.facts);
+        // Of a class with only this page, no other item can go.
+        free.or_else(|| if class.pages().len() > 1 && self.evict { self.evict_one(class, now) } else { None })
     }
 
     /// Copies an item to another chunk of its class and leaves a draft in the old one. If the item cannot be moved the new
@@ -427,36 +422,34 @@ impl Inner {
         self.show_large_standing(large);
     }
 
+    /// Looks for the large items that should go next.
+    pub fn seek_large_victims(&self, large: &mut Large, now: Now) {
+        let mut sample = Sample::default();
+        large.sample(&self.arena, LOOKS, |chunk, state| {
+            if let Some(score) = self.score(chunk, state, now) {
+                sample.look(chunk.name(), state, score);
+            }
+        });
+        large.queue.fill(sample);
+        self.show_large_standing(large);
+    }
+
     /// Evicts one large item, by the same rule as in a class.
     pub fn evict_large(&self, large: &mut MutexGuard<'_, Large>, now: Now) -> bool {
-        let mut best: Option<(u32, Ref)> = None;
-        for look in 0..LOOKS_MAX.min(u32::try_from(large.items()).unwrap_or(LOOKS_MAX)) {
-            let Some(head) = large.advance_hand() else { break };
-            let chunk = Chunk::named(&self.arena, head);
-            let state = chunk.state();
-            if state.kind() != Kind::Item || self.is_pinned(head, state) {
-                continue;
-            }
-            let over = self.is_over(chunk, state, now);
-            let score = if over { u32::MAX } else { Inner::score(chunk, state, now) };
-            if state.has(TEMPORARY) && !over {
-                continue;
-            }
-            if best.is_none_or(|(other, _)| score > other) {
-                best = Some((score, head));
-            }
-            if score >= large.threshold {
-                if look < LOOKS_FEW && !over {
-                    large.threshold = large.threshold.saturating_add(large.threshold / 64 + 1);
+        for _ in 0..SEEKS_MAX {
+            while let Some((score, head)) = large.queue.next() {
+                let chunk = Chunk::named(&self.arena, head);
+                let state = chunk.state();
+                if large.is_linked(&self.arena, head)
+                    && self.score(chunk, state, now).is_some_and(|present| present >= score)
+                    && self.drop_large(large, head, now)
+                {
+                    return true;
                 }
-                break;
             }
+            self.seek_large_victims(large, now);
         }
-        let Some((score, head)) = best else { return false };
-        if score < large.threshold {
-            large.threshold = large.threshold - large.threshold / 16 - 1;
-        }
-        self.drop_large(large, head, now)
+        false
     }
 
     /// Takes a large item out and gives its memory back, counting it as evicted or reclaimed.
@@ -472,12 +465,12 @@ impl Inner {
             let chunk = Chunk::named(&self.arena, head);
             let idle = now.ticks_since(chunk.time().load(Ordering::Relaxed)) / TICKS_PER_SECOND;
             if let Some(logger) = self.told(Streams::EVICTIONS) {
-                let size = chunk.large_len().load(Ordering::Relaxed) as usize;
+                let size = chunk.large_len() as usize;
                 let told = Told { state, idle, class: self.classes.large, size };
                 self.tell_eviction(logger, chunk, told, Stable::from_guard(&**large), now);
             }
             count_eviction(&mut large.counts, state, chunk.shape().0 != 0, idle);
-            large.evicting = true;
+            large.queue.evicting = true;
         }
         self.free_large(large, head);
         true

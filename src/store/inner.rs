@@ -16,6 +16,7 @@ use super::memory::item::{Chunk, PINNED};
 use super::memory::{Arena, Kind, Ref, Stable, State, intact};
 use super::pins::{HELD_PART, Holdings, Pins};
 use super::pool::Pool;
+use super::rank::Queue;
 use super::reassign::Move;
 use super::slabs::{Class, LARGE_OWNER, PageFacts};
 use super::{Config, Exptime};
@@ -27,10 +28,33 @@ use std::sync::OnceLock;
 /// What one class looks like to the others, without its lock.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// Threshold times square root of size: the class's weighted age.
-    pub age: AtomicU64,
+    /// The class's weighted age; 0 without pages.
+    age: AtomicU64,
+    pages: AtomicU32,
+}
+
+impl Standing {
+    fn show(&self, pages: usize, queue: &Queue) {
+        self.pages.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.age.store(if pages == 0 { 0 } else { queue.age() }, Ordering::Relaxed);
+    }
+
     /// Pages it has.
-    pub pages: AtomicU32,
+    pub fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    /// About how old the class would be with a page less; 0 if it has none.
+    pub fn age_with_less(&self) -> u64 {
+        let pages = u64::from(self.pages());
+        self.age.load(Ordering::Relaxed) / (pages + 1) * pages
+    }
+
+    /// About how old it would be with a page more; 0 if it has none.
+    pub fn age_with_more(&self) -> u64 {
+        let (age, pages) = (self.age.load(Ordering::Relaxed), u64::from(self.pages()));
+        (age + age.checked_div(pages).unwrap_or(0)) * u64::from(pages > 0)
+    }
 }
 
 /// See the module.
@@ -311,7 +335,7 @@ impl Inner {
     pub fn free_large(&self, large: &mut Large, name: Ref) {
         let head = Chunk::named(&self.arena, name);
         let (_, layout) = head.shape();
-        let total = layout.value_at() + head.large_len().load(Ordering::Relaxed) as usize;
+        let total = layout.value_at() + head.large_len() as usize;
         large.counts.requested -= total as u64;
         large.unlink(&self.arena, name);
         let mut released = Vec::new();
@@ -327,19 +351,12 @@ impl Inner {
 
     /// Lets the other classes see a class's age and pages.
     pub fn show_standing(&self, class: &Class) {
-        let standing = &self.standings[class.index as usize];
-        standing.pages.store(u32::try_from(class.pages().len()).unwrap_or(u32::MAX), Ordering::Relaxed);
-        let age = u64::from(class.threshold) * class.chunk_size.isqrt() as u64;
-        standing.age.store(if class.pages().is_empty() { 0 } else { age }, Ordering::Relaxed);
+        self.standings[class.index as usize].show(class.pages().len(), &class.queue);
     }
 
-    /// The same for the large store, whose size is that of its mean item.
+    /// The same for the large store.
     pub fn show_large_standing(&self, large: &Large) {
-        let standing = &self.standings[self.slabs.len()];
-        standing.pages.store(u32::try_from(large.pages()).unwrap_or(u32::MAX), Ordering::Relaxed);
-        let mean = usize::try_from(large.counts.requested).unwrap_or(usize::MAX) / large.items().max(1);
-        let age = u64::from(large.threshold) * mean.isqrt() as u64;
-        standing.age.store(if large.items() == 0 { 0 } else { age }, Ordering::Relaxed);
+        self.standings[self.slabs.len()].show(large.pages(), &large.queue);
     }
 }
 

@@ -10,6 +10,7 @@
 use super::memory::arena::{Geometry, LARGE_PAGE};
 use super::memory::item::{BODY_HEADER, Chunk};
 use super::memory::{Arena, Kind, Ref, State};
+use super::rank::Queue;
 use super::slabs::{Counts, PageFacts};
 use crate::sync::Ordering;
 
@@ -36,11 +37,10 @@ pub struct Large {
     /// For each order: no page before this place has a free run of it.
     first_maybe: [usize; 7],
     ring: Vec<Ref>,
-    hand: usize,
-    /// Eviction threshold in ticks, see `evict.rs`.
-    pub threshold: u32,
-    /// Something was evicted since the age was last sampled.
-    pub evicting: bool,
+    /// Where the next sample begins.
+    next_look: usize,
+    /// Whom to evict next, and how old large items are beside others.
+    pub queue: Queue,
     /// See [`Counts`].
     pub counts: Counts,
     /// Blocks in use.
@@ -108,16 +108,23 @@ impl Large {
         &self.ring
     }
 
-    /// Shows `visit` the items at places of the ring that lie equally far apart, `looks` at most.
-    pub fn sample(&self, arena: &Arena, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) {
+    /// Shows `visit` the items at places of the ring that lie equally far apart, `looks` at most, other ones each time.
+    pub fn sample(&mut self, arena: &Arena, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) {
         let stride = self.ring.len() / looks as usize + 1;
-        for &head in self.ring.iter().step_by(stride) {
+        self.next_look += 1;
+        for &head in self.ring.iter().skip(self.next_look % stride).step_by(stride) {
             let chunk = Chunk::named(arena, head);
             let state = chunk.state();
             if state.kind() == Kind::Item {
                 visit(chunk, state);
             }
         }
+    }
+
+    /// Bytes of an item on average.
+    #[must_use]
+    pub fn mean_size(&self) -> usize {
+        usize::try_from(self.counts.requested).unwrap_or(usize::MAX) / self.items().max(1)
     }
 
     /// Takes a page of the pool in.
@@ -264,26 +271,25 @@ impl Large {
         self.ring.push(head);
     }
 
+    /// Place in the ring of the item that has its head there; none, whatever lies there now, if it stands in no place.
+    fn slot_of(&self, arena: &Arena, head: Ref) -> Option<usize> {
+        let slot = Chunk::named(arena, head).large_slot().load(Ordering::Relaxed) as usize;
+        (self.ring.get(slot) == Some(&head)).then_some(slot)
+    }
+
+    /// Whether the item stands in the ring.
+    #[must_use]
+    pub fn is_linked(&self, arena: &Arena, head: Ref) -> bool {
+        self.slot_of(arena, head).is_some()
+    }
+
     /// Takes an item out of the ring; nothing happens when it does not stand there.
     pub fn unlink(&mut self, arena: &Arena, head: Ref) {
-        let slot = Chunk::named(arena, head).large_slot().load(Ordering::Relaxed) as usize;
-        if self.ring.get(slot) != Some(&head) {
-            return;
-        }
+        let Some(slot) = self.slot_of(arena, head) else { return };
         self.ring.swap_remove(slot);
         if let Some(&moved) = self.ring.get(slot) {
             Chunk::named(arena, moved).large_slot().store(u32::try_from(slot).unwrap_or(0), Ordering::Relaxed);
         }
-    }
-
-    /// Moves the hand on and says which item it left.
-    pub fn advance_hand(&mut self) -> Option<Ref> {
-        if self.hand >= self.ring.len() {
-            self.hand = 0;
-        }
-        let head = self.ring.get(self.hand).copied();
-        self.hand += 1;
-        head
     }
 
     /// The page with the fewest used blocks: the cheapest to empty.
@@ -301,7 +307,7 @@ pub fn chain_is_whole(arena: &Arena, head: Chunk<'_>) -> bool {
     if !layout.large || layout.key_len == 0 {
         return false;
     }
-    let value_len = head.large_len().load(Ordering::Relaxed) as usize;
+    let value_len = head.large_len() as usize;
     let (mut room, mut next) = (room, head.large_next());
     while next != Ref(0) {
         // The first piece beyond the value's end would be one too many, and a ring of pieces has no end.

@@ -16,8 +16,6 @@ const STEPS_PER_SWEEP: u32 = 10;
 const LARGE_PER_STEP: usize = 4096;
 /// Pages emptied in a step at most.
 const PAGES_PER_STEP: u32 = 16;
-/// Chunks looked at to learn the age of a class.
-const SAMPLES: u32 = 64;
 
 impl Inner {
     /// One step of everything.
@@ -138,10 +136,9 @@ impl Inner {
     }
 
     fn empty_oldest(&self, now: Now) -> bool {
-        let rated = self.standings.iter().enumerate().map(|(index, standing)| {
-            (standing.age.load(Ordering::Relaxed), standing.pages.load(Ordering::Relaxed), index)
-        });
-        let Some((_, _, index)) = rated.filter(|&(_, pages, _)| pages > 0).max() else { return false };
+        let rated =
+            self.standings.iter().zip(0..).map(|(standing, index)| (standing.age_with_less(), standing.pages(), index));
+        let Some((.., index)) = rated.filter(|&(_, pages, _)| pages > 0).max() else { return false };
         if index == self.slabs.len() {
             self.empty_large_page(&mut lock(&self.large), now)
         } else {
@@ -149,39 +146,25 @@ impl Inner {
         }
     }
 
-    /// A class that evicts nothing does not learn its threshold by evicting: look at a sample instead.
+    /// A class that evicts nothing does not learn its age by evicting: look at it here. And what its age counts depends on the others.
     fn sample_ages(&self, now: Now) {
+        let bytes = u64::from(self.pool.in_use()) * self.arena.page_size() as u64;
+        let mean = bytes / self.index.entry_count().max(1);
         for class in &self.slabs {
             let mut class = lock(class);
-            if !std::mem::take(&mut class.evicting) && !class.pages().is_empty() {
-                self.sample_age(&mut class, now);
+            if !std::mem::take(&mut class.queue.evicting) && !class.pages().is_empty() {
+                self.seek_victims(&mut class, now);
             }
+            let size = class.chunk_size;
+            class.queue.weigh(size, mean);
             self.show_standing(&class);
         }
         let mut large = lock(&self.large);
-        if !std::mem::take(&mut large.evicting) {
-            let mut scores = Vec::with_capacity(SAMPLES as usize);
-            large.sample(&self.arena, SAMPLES, |chunk, state| scores.push(Inner::score(chunk, state, now)));
-            if let Some(age) = old_age(scores) {
-                large.threshold = age;
-            }
+        if !std::mem::take(&mut large.queue.evicting) {
+            self.seek_large_victims(&mut large, now);
         }
+        let size = large.mean_size();
+        large.queue.weigh(size, mean);
         self.show_large_standing(&large);
     }
-
-    /// Sets the threshold of a class from a sample of its items.
-    pub fn sample_age(&self, class: &mut Class, now: Now) {
-        let mut scores = Vec::with_capacity(SAMPLES as usize);
-        class.sample(&self.arena, now, SAMPLES, |chunk, state| scores.push(Inner::score(chunk, state, now)));
-        if let Some(age) = old_age(scores) {
-            class.threshold = age;
-        }
-    }
-}
-
-/// The age at which the oldest tenth of a sample begins: about what would be evicted next.
-fn old_age(mut scores: Vec<u32>) -> Option<u32> {
-    scores.sort_unstable();
-    let place = scores.len() * 9 / 10;
-    scores.get(place).copied()
 }

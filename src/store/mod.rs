@@ -8,7 +8,8 @@
 //! - [`index`]: from hash to item; `hash.rs`: the keyed hash.
 //! - `classes.rs`, `slabs.rs`, `large.rs`, `pool.rs`: chunk sizes, chunks of one size, pieces of large items, pages of nobody.
 //! - `entry.rs`, `draft.rs`, `pins.rs`: an item seen under its lock, one being filled, one read without a lock.
-//! - `evict.rs`, `expiry.rs`, `maintain.rs`: making room, finding what is over, background steps; `reassign.rs`: a page moved on demand.
+//! - `rank.rs`, `evict.rs`: who leaves first, making room; `expiry.rs`, `maintain.rs`: finding what is over, background steps;
+//!   `reassign.rs`: a page moved on demand.
 //! - `restart.rs`, `scan.rs`: memory that outlives the process, and rebuilding all this from its pages.
 //! - `walk.rs`, `check.rs`, `tally.rs`: dumps, invariants, statistics.
 //! - `inner.rs`: what they share, and the order of locks.
@@ -30,6 +31,7 @@ mod maintain;
 pub mod memory;
 mod pins;
 mod pool;
+mod rank;
 mod reassign;
 mod restart;
 mod scan;
@@ -233,11 +235,23 @@ impl Store {
         spot
     }
 
-    /// Starts loading the item that the bucket (loaded by now) names.
+    /// Starts loading the item that the bucket (loaded by now) names. False when it names none and [`Store::prefetch_item_away`] may know
+    /// of one: its bucket has begun to load.
     #[inline]
-    pub fn prefetch_item(&self, spot: &Spot) {
-        if let Some(name) = self.inner().index.peek(spot) {
-            self.inner().arena.prefetch(name);
+    #[must_use]
+    pub fn prefetch_item(&self, spot: &Spot) -> bool {
+        let inner = self.inner();
+        let Some(name) = inner.index.peek(spot) else { return !inner.index.prefetch_alternate(spot) };
+        inner.arena.prefetch(name);
+        true
+    }
+
+    /// Starts loading the item that the alternate bucket (loaded by now) names.
+    #[inline]
+    pub fn prefetch_item_away(&self, spot: &Spot) {
+        let inner = self.inner();
+        if let Some(name) = inner.index.peek_away(spot) {
+            inner.arena.prefetch(name);
         }
     }
 

@@ -90,7 +90,7 @@ impl Inner {
         if class == POOL {
             return self.pool.returned();
         }
-        self.places_of(class).map(|place| self.standings[place].pages.load(Ordering::Relaxed)).sum()
+        self.places_of(class).map(|place| self.standings[place].pages()).sum()
     }
 
     /// The class with the most pages, two at least.

@@ -7,7 +7,7 @@
 use super::memory::arena::Geometry;
 use super::memory::item::{Chunk, MAIN, TEMPORARY};
 use super::memory::{Arena, Kind, State, Words32, intact};
-use crate::clock::Now;
+use super::rank::Queue;
 use crate::sync::Ordering;
 
 /// Words kept about each page.
@@ -62,6 +62,10 @@ impl PageFacts {
     /// First free chunk of a page plus one, and how many there are: what [`Class::restore_page`] is told.
     pub fn free_list(&self, page: u32) -> (u32, u32) {
         (self.get(page, FREE_HEAD), self.get(page, FREE))
+    }
+    /// Whether the page is being emptied.
+    pub fn is_draining(&self, page: u32) -> bool {
+        self.get(page, DRAINING) == 1
     }
     /// Place in the owner's list of pages.
     pub fn slot(&self, page: u32) -> u32 {
@@ -146,16 +150,12 @@ pub struct Class {
     pages: Vec<u32>,
     open: Vec<u32>,
     free: u64,
-    hand_page: usize,
-    hand_chunk: u32,
-    /// Times the hand left a page early.
-    skips: u32,
-    /// Eviction threshold in ticks, see `evict.rs`.
-    pub threshold: u32,
+    /// What the next sample begins with.
+    random: u32,
+    /// Whom to evict next, and how it does beside other classes.
+    pub queue: Queue,
     /// Second in which its expiry words were last looked through.
     pub swept: u32,
-    /// Whether something was evicted since its age was last sampled.
-    pub evicting: bool,
     /// See [`Counts`].
     pub counts: Counts,
 }
@@ -172,12 +172,9 @@ impl Class {
             pages: Vec::new(),
             open: Vec::new(),
             free: 0,
-            hand_page: 0,
-            hand_chunk: 0,
-            skips: 0,
-            threshold: 0,
+            random: index,
+            queue: Queue::default(),
             swept: 0,
-            evicting: false,
             counts: Counts::default(),
         }
     }
@@ -257,10 +254,8 @@ impl Class {
         facts.set(page, OWNER, 0);
         facts.set(page, OPEN, 0);
         self.free -= u64::from(self.per_page);
-        if self.hand_page >= self.pages.len() {
-            self.hand_page = 0;
-            self.hand_chunk = 0;
-        }
+        // Chunks of other sizes may come to lie where they are.
+        self.queue.forget();
     }
 
     /// Takes a free chunk; it is a draft from then on.
@@ -335,54 +330,31 @@ impl Class {
         }
     }
 
-    /// Moves the hand on by one chunk and says which one it left; `None` without pages.
-    pub fn advance_hand(&mut self, arena: &Arena) -> Option<usize> {
-        let mut page = *self.pages.get(self.hand_page)?;
-        if self.hand_chunk >= arena.geometry(page).carved {
-            self.hand_chunk = 0;
-            self.hand_page = (self.hand_page + 1) % self.pages.len();
-            page = self.pages[self.hand_page];
-            if arena.geometry(page).carved == 0 {
-                return None;
-            }
-        }
-        let offset = self.chunk_offset(arena, page, self.hand_chunk);
-        self.hand_chunk += 1;
-        Some(offset)
-    }
-
-    /// Moves the hand to some chunk of some other page: items in use lie side by side, and so do pages full of them.
-    pub fn leave_page(&mut self, arena: &Arena) {
-        self.skips = self.skips.wrapping_add(1);
-        let random = self.skips.wrapping_mul(2_654_435_769);
-        self.hand_page = random as usize % self.pages.len().max(1);
-        let carved = self.pages.get(self.hand_page).map_or(0, |&page| arena.geometry(page).carved);
-        self.hand_chunk = (random >> 12) % carved.max(1);
-    }
-
     /// Shows `visit` the items among `looks` chunks chosen at random, some maybe more than once; of a class that has no more
     /// chunks than that, all of them.
-    pub fn sample(&self, arena: &Arena, now: Now, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) {
-        let mut look = |page, number| {
-            let chunk = Chunk::at(arena, self.chunk_offset(arena, page, number));
+    pub fn sample(&mut self, arena: &Arena, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) {
+        let (size, pages) = (self.chunk_size, &self.pages[..]);
+        let mut look = |page, number: u32| {
+            let chunk = Chunk::at(arena, arena.page_offset(page) + number as usize * size);
             let state = chunk.state();
             if state.kind() == Kind::Item {
                 visit(chunk, state);
             }
         };
         let carved = |page| arena.geometry(page).carved;
-        if self.pages.len() <= looks as usize && self.pages.iter().map(|&page| carved(page)).sum::<u32>() <= looks {
-            self.pages.iter().for_each(|&page| (0..carved(page)).for_each(|number| look(page, number)));
+        if pages.len() <= looks as usize && pages.iter().map(|&page| carved(page)).sum::<u32>() <= looks {
+            pages.iter().for_each(|&page| (0..carved(page)).for_each(|number| look(page, number)));
             return;
         }
-        let mut random = now.ticks ^ self.index << 16;
+        let random = &mut self.random;
         let mut below = |limit: u32| {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (random >> 8) % limit
+            *random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((u64::from(*random) * u64::from(limit)) >> 32) as u32
         };
-        let pages = u32::try_from(self.pages.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         for _ in 0..looks {
-            let page = self.pages[below(pages) as usize];
+            let page = pages[below(count) as usize];
+            // What was never carved may look like an item of the page's last owner.
             if carved(page) > 0 {
                 look(page, below(carved(page)));
             }

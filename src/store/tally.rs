@@ -2,7 +2,7 @@
 
 use super::slabs::{Counts, Shares};
 use super::{Store, large};
-use crate::clock::{Now, TICKS_PER_SECOND};
+use crate::clock::TICKS_PER_SECOND;
 use crate::sync::{Ordering, lock};
 
 /// Chunks of a class that are looked at.
@@ -144,7 +144,7 @@ impl Store {
                 free_chunks: class.free(),
                 ..ClassStats::default()
             };
-            stats.take_counts(&class.counts, class.used(), class.threshold);
+            stats.take_counts(&class.counts, class.used(), class.queue.threshold);
             all.push(stats);
         }
         self.add_large(&mut all);
@@ -172,17 +172,17 @@ impl Store {
         stats.total_chunks += large.pages() as u64 * blocks_per_page;
         stats.used_chunks += large.blocks_used;
         stats.free_chunks += large.pages() as u64 * blocks_per_page - large.blocks_used;
-        stats.take_counts(&large.counts, large.items() as u64, large.threshold);
+        stats.take_counts(&large.counts, large.items() as u64, large.queue.threshold);
     }
 
     /// Looks at a sample of each class, or at all of a small one, to learn which of its items proved themselves or are temporary;
     /// [`Store::classes`] goes by it from then on.
-    pub fn sample_shares(&self, now: Now) {
+    pub fn sample_shares(&self) {
         let inner = self.inner();
         for class in &inner.slabs {
             let mut class = lock(class);
             let mut shares = Shares::default();
-            class.sample(&inner.arena, now, SAMPLES, |_, state| shares.look(state));
+            class.sample(&inner.arena, SAMPLES, |_, state| shares.look(state));
             class.counts.shares = shares;
         }
         let mut large = lock(&inner.large);

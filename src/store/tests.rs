@@ -457,7 +457,7 @@ fn items_that_were_read_are_told_apart_from_those_that_were_not() {
         assert!(get(&store, format!("500:{n}").as_bytes(), now).is_some());
         assert!(get(&store, format!("200000:{n}").as_bytes(), now).is_some());
     }
-    store.sample_shares(now);
+    store.sample_shares();
     let [small, large] = store.classes()[..] else { panic!("two classes") };
     assert!((4..=16).contains(&small.number_warm), "about half, by a sample: {}", small.number_warm);
     assert_eq!(small.number_warm + small.number_cold, 20);

@@ -1,10 +1,11 @@
 //! A connection to a server, as its clients have one: requests out, lines and values in. It waits, but not for ever.
 
 use super::Failure;
+use super::tls::Tls;
 use crate::sys::reason;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -20,23 +21,123 @@ const LINE_MAX: u64 = 4096;
 const BUFFER_BYTES: usize = 128 << 10;
 
 /// A connected socket, TCP or unix.
-pub trait Socket: Read + Write + AsRawFd + Send {
+pub trait Socket: Read + Write + Send {
+    /// What the system calls it.
+    fn descriptor(&self) -> RawFd;
+
     /// Lets reads and writes return at once from now on.
     ///
     /// # Errors
     /// When the system refuses.
     fn nonblocking(&self) -> io::Result<()>;
+
+    /// Sends what it has taken and kept.
+    ///
+    /// # Errors
+    /// When the connection is gone, but not when the system takes nothing more just now.
+    fn push_out(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether there may be more to read at once after a read that did not fill its buffer.
+    fn keeps_back(&self) -> bool {
+        false
+    }
 }
 
 impl Socket for TcpStream {
+    fn descriptor(&self) -> RawFd {
+        self.as_raw_fd()
+    }
+
     fn nonblocking(&self) -> io::Result<()> {
         self.set_nonblocking(true)
     }
 }
 
 impl Socket for UnixStream {
+    fn descriptor(&self) -> RawFd {
+        self.as_raw_fd()
+    }
+
     fn nonblocking(&self) -> io::Result<()> {
         self.set_nonblocking(true)
+    }
+}
+
+/// A server, and how its clients come in.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// `HOST:PORT`, `HOST`, `[IPv6]:PORT`, or the path of a unix socket, which has a slash in it.
+    pub address: String,
+    /// TLS, if it is spoken.
+    pub tls: Option<Tls>,
+    /// Name and password, if they are asked for.
+    pub login: Option<Login>,
+}
+
+/// Who somebody is.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The name.
+    pub name: String,
+    /// The password.
+    pub password: String,
+}
+
+impl Target {
+    /// A server that is spoken to in the clear and asks nobody who they are.
+    #[must_use]
+    pub fn plain(address: impl Into<String>) -> Target {
+        Target { address: address.into(), tls: None, login: None }
+    }
+
+    /// Connects and logs in: with SASL in the binary protocol, else in the text protocol.
+    ///
+    /// # Errors
+    /// When nobody answers there, its certificate or our password is not accepted.
+    pub fn connect(&self, is_binary: bool) -> io::Result<Box<dyn Socket>> {
+        let mut socket: Box<dyn Socket> = match &self.tls {
+            None => connect(&self.address)?,
+            Some(tls) => {
+                let (host, _) = host_and_port(&self.address)?;
+                Box::new(tls.handshake(host, tcp(&self.address)?)?)
+            }
+        };
+        if let Some(login) = &self.login {
+            let accepted = if is_binary { login.sasl(&mut *socket)? } else { login.text(&mut *socket)? };
+            if !accepted {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "name or password is not accepted"));
+            }
+        }
+        Ok(socket)
+    }
+}
+
+impl Login {
+    /// Under `-S`: the mechanism PLAIN (section 7.1). Whether it is accepted.
+    fn sasl(&self, socket: &mut dyn Socket) -> io::Result<bool> {
+        let body = ["PLAIN", "\0", &self.name, "\0", &self.password].concat();
+        let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let header = [&[0x80, 0x21, 0, 5, 0, 0, 0, 0][..], &length, &[0; 12]].concat();
+        socket.write_all(&[&header, body.as_bytes()].concat())?;
+        socket.push_out()?;
+        let mut reply = [0; 24];
+        socket.read_exact(&mut reply)?;
+        let length = u32::from_be_bytes([reply[8], reply[9], reply[10], reply[11]]);
+        io::copy(&mut socket.take(u64::from(length)), &mut io::sink())?;
+        Ok(reply[6..8] == [0, 0])
+    }
+
+    /// Under `-Y`: a set of any key (section 7.2). Whether it is accepted.
+    fn text(&self, socket: &mut dyn Socket) -> io::Result<bool> {
+        let Login { name, password } = self;
+        let length = name.len() + 1 + password.len();
+        socket.write_all(format!("set login 0 0 {length}\r\n{name} {password}\r\n").as_bytes())?;
+        socket.push_out()?;
+        let mut reply = Vec::new();
+        BufReader::with_capacity(1, socket.take(LINE_MAX)).read_until(b'\n', &mut reply)?;
+        Ok(reply == b"STORED\r\n")
     }
 }
 
@@ -45,7 +146,7 @@ impl Socket for UnixStream {
 /// # Errors
 /// When nobody answers there.
 pub fn connect(server: &str) -> io::Result<Box<dyn Socket>> {
-    if server.contains('/') { unix(server) } else { tcp(server) }
+    if server.contains('/') { unix(server) } else { Ok(Box::new(tcp(server)?)) }
 }
 
 /// A connection.
@@ -167,7 +268,7 @@ fn unix(path: &str) -> io::Result<Box<dyn Socket>> {
     Ok(Box::new(socket))
 }
 
-fn tcp(server: &str) -> io::Result<Box<dyn Socket>> {
+fn tcp(server: &str) -> io::Result<TcpStream> {
     let (host, port) = host_and_port(server)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no such host");
     for address in (host, port).to_socket_addrs()? {
@@ -176,7 +277,7 @@ fn tcp(server: &str) -> io::Result<Box<dyn Socket>> {
                 socket.set_nodelay(true)?;
                 socket.set_read_timeout(Some(PATIENCE))?;
                 socket.set_write_timeout(Some(PATIENCE))?;
-                return Ok(Box::new(socket));
+                return Ok(socket);
             }
             Err(error) => last = error,
         }

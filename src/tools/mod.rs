@@ -2,7 +2,7 @@
 //!
 //! - [`dump`] and [`load`]: items to a file and back; [`archive`]: that file.
 //! - [`link`]: a connection; [`spelling`]: keys as the meta commands want them; [`binary`]: for keys that those cannot name.
-//! - [`bench`]: load, and figures.
+//! - [`bench`]: load, and figures; [`trace`]: how much of what is asked for a cache finds; [`tls`]: connections that are enciphered.
 //! - [`progress`]: a bar for whoever watches.
 //!
 //! A subcommand is the first word of the command line and a row of `server::subcommands`; clap reads the words behind it. Whatever
@@ -16,12 +16,16 @@ pub mod link;
 pub mod load;
 pub mod progress;
 pub mod spelling;
+pub mod tls;
+pub mod trace;
 
 use crate::server::exit::{FAILURE, SUCCESS, USAGE};
 use crate::server::subcommands::{SUBCOMMANDS, Subcommand};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::error::Error;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
@@ -29,6 +33,14 @@ use std::path::PathBuf;
 /// Why a subcommand could not do what it was told, in a line.
 #[derive(Debug)]
 pub struct Failure(pub String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Failure {}
 
 /// Runs the subcommand that `words` begin with and returns the exit code; `None` when they begin with none.
 #[must_use]
@@ -44,8 +56,11 @@ pub fn run(program: &str, words: &[Vec<u8>]) -> Option<u8> {
     let done = match row.name {
         "dump" => dump::run(&dump_options(&mut matches)),
         "load" => load::run(&load_options(&mut matches)),
-        _ => match bench_options(&mut matches) {
-            Ok(options) => bench::run(&options),
+        _ => match bench::options::Options::read(&mut matches) {
+            Ok(options) => match &options.trace {
+                Some(trace) => trace::run(trace, &options.target.address, options.json),
+                None => bench::run(&options),
+            },
             Err(Failure(mistake)) => {
                 let _ = writeln!(std::io::stderr(), "{name}: {mistake} (see {name} --help)");
                 return Some(USAGE);
@@ -77,7 +92,10 @@ fn command(row: &'static Subcommand, name: &str) -> Command {
         if flag.value.is_empty() {
             arg = arg.action(ArgAction::SetTrue);
         } else {
-            arg = arg.value_name(flag.value).default_value(flag.default);
+            arg = arg.value_name(flag.value);
+            if !flag.default.is_empty() {
+                arg = arg.default_value(flag.default);
+            }
         }
         command = command.arg(arg);
     }
@@ -111,60 +129,6 @@ fn load_options(matches: &mut ArgMatches) -> load::Options {
     }
 }
 
-fn bench_options(matches: &mut ArgMatches) -> Result<bench::Options, Failure> {
-    let threads = number(matches, "threads", 1..=256)? as usize;
-    let connections = number(matches, "connections", 1..=100_000)? as usize;
-    if connections < threads {
-        return Err(Failure("--connections: at least one for each thread".to_owned()));
-    }
-    let (sets, touches) = (number(matches, "sets", 0..=100)?, number(matches, "touches", 0..=100)?);
-    if sets + touches > 100 {
-        return Err(Failure("--touches: more than a hundred of a hundred together with --sets".to_owned()));
-    }
-    Ok(bench::Options {
-        server: server(matches),
-        dialect: match text(matches, "protocol").as_str() {
-            "text" => bench::dialect::Dialect::Text,
-            "meta" => bench::dialect::Dialect::Meta,
-            "binary" => bench::dialect::Dialect::Binary,
-            _ => return Err(Failure("--protocol: not text, meta or binary".to_owned())),
-        },
-        threads,
-        connections,
-        pipeline: number(matches, "pipeline", 1..=10_000)? as usize,
-        multiget: number(matches, "multiget", 1..=10_000)? as usize,
-        keys: number(matches, "keys", 1..=100_000_000)?,
-        skew: fraction(matches, "skew", 10.0)?,
-        value_len: value_len(&text(matches, "value-size"))?,
-        set_percent: sets,
-        touch_percent: touches,
-        rate: number(matches, "rate", 0..=1_000_000_000)?,
-        seconds: fraction(matches, "seconds", 1e6)?,
-        fill: !matches.get_flag("no-fill"),
-        json: matches.get_flag("json"),
-    })
-}
-
-/// `100`, `10-1000`
-fn value_len(typed: &str) -> Result<(usize, usize), Failure> {
-    let (least, most) = typed.split_once('-').unwrap_or((typed, typed));
-    let read = |digits: &str| digits.parse().ok().filter(|length| *length <= 1 << 30);
-    match (read(least), read(most)) {
-        (Some(least), Some(most)) if least <= most => Ok((least, most)),
-        _ => Err(Failure("--value-size: not a number of bytes, nor a range as 10-1000".to_owned())),
-    }
-}
-
-fn number(matches: &mut ArgMatches, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64, Failure> {
-    let number = text(matches, name).parse().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| Failure(format!("--{name}: not a number from {} to {}", range.start(), range.end())))
-}
-
-fn fraction(matches: &mut ArgMatches, name: &str, most: f64) -> Result<f64, Failure> {
-    let number = text(matches, name).parse().ok().filter(|number| (0.0..=most).contains(number));
-    number.ok_or_else(|| Failure(format!("--{name}: not a number from 0 to {most}")))
-}
-
 fn text(matches: &mut ArgMatches, name: &str) -> String {
     matches.remove_one(name).unwrap_or_default()
 }
@@ -185,15 +149,6 @@ mod tests {
     fn every_subcommand_has_a_command_line_that_holds() {
         for row in SUBCOMMANDS {
             command(row, row.name).debug_assert();
-        }
-    }
-
-    #[test]
-    fn sizes_are_a_number_or_a_range() {
-        assert_eq!(value_len("100").ok(), Some((100, 100)));
-        assert_eq!(value_len("0-1000").ok(), Some((0, 1000)));
-        for wrong in ["", "-", "5-", "-5", "9-5", "x", "2000000000"] {
-            assert!(value_len(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! How the classic commands are answered.
 
-use crate::protocol::encode::{Backwards, Body, push_error, push_number};
+use crate::protocol::encode::{Body, LineEnd, push_error, push_number};
 use crate::protocol::reply::{Hit, Reply};
 use crate::protocol::request::Key;
 
@@ -45,23 +45,30 @@ pub(in crate::protocol) fn encode(
 /// `VALUE <key> <flags> <bytes>[ <cas unique>]`, behind which the value and CR LF belong.
 #[inline]
 pub fn value_line(out: &mut Vec<u8>, key: &[u8], flags: u32, size: usize, cas: Option<u64>) {
-    let mut tail = Backwards::from_line_end();
-    if let Some(cas) = cas {
-        tail.put_number(cas);
-        tail.put(*b" ");
-    }
-    tail.put_number(size as u64);
-    if flags == 0 {
-        tail.put(*b" 0 ");
-    } else {
-        tail.put(*b" ");
-        tail.put_number(flags.into());
-        tail.put(*b" ");
-    }
     out.extend_from_slice(b"VALUE ");
     out.extend_from_slice(key);
-    out.extend_from_slice(tail.bytes());
+    if let (None, 0..SHORT_FLAGS, Ok(size @ 0..SHORT_SIZE)) = (cas, flags, u32::try_from(size)) {
+        let mut end = LineEnd::crlf();
+        end.put_number(size);
+        end.put(b' ');
+        end.put_number(flags);
+        end.put(b' ');
+        return end.append_to(out);
+    }
+    out.push(b' ');
+    push_number(out, flags);
+    out.push(b' ');
+    push_number(out, size);
+    if let Some(cas) = cas {
+        out.push(b' ');
+        push_number(out, cas);
+    }
+    out.extend_from_slice(b"\r\n");
 }
+
+/// Flags of four digits and sizes of eight, with what stands around them, are as much as a [`LineEnd`] can hold.
+const SHORT_FLAGS: u32 = 10_000;
+const SHORT_SIZE: u32 = 100_000_000;
 
 /// The replies that are the same words whatever was asked.
 pub(in crate::protocol) fn line(out: &mut Vec<u8>, reply: &Reply<'_>) {

@@ -300,10 +300,25 @@ impl Index {
     pub fn peek(&self, spot: &Spot) -> Option<Ref> {
         let place = &spot.place;
         let slot = self.matches(place.home(), place.tag).next();
-        if slot.is_none() && self.elsewhere(place.home()) != 0 {
-            self.buckets.prefetch(place.alternate() * BUCKET_WORDS);
-        }
         slot.map(|slot| self.handle(place.home(), slot))
+    }
+
+    /// Starts loading a key's alternate bucket if entries of its home live elsewhere; says whether.
+    #[inline]
+    pub fn prefetch_alternate(&self, spot: &Spot) -> bool {
+        let away = self.elsewhere(spot.place.home()) != 0;
+        if away {
+            self.buckets.prefetch(spot.place.alternate() * BUCKET_WORDS);
+        }
+        away
+    }
+
+    /// As [`Index::peek`], in the alternate.
+    #[inline]
+    pub fn peek_away(&self, spot: &Spot) -> Option<Ref> {
+        let place = &spot.place;
+        let slot = self.matches(place.alternate(), place.tag | 1).next();
+        slot.map(|slot| self.handle(place.alternate(), slot))
     }
 
     #[inline(always)]

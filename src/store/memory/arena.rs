@@ -368,6 +368,7 @@ impl Arena {
         prefetch_line(line);
         prefetch_line(line.wrapping_add(64));
         prefetch_line(line.wrapping_add(128));
+        prefetch_line(line.wrapping_add(192));
     }
 
     /// Starts loading the header at an offset, which may lie beyond the end, and the key behind it.

@@ -270,13 +270,19 @@ impl<'a> Chunk<'a> {
 
     /// Of a large item: the length of its value.
     #[must_use]
-    pub fn large_len(&self) -> &'a AtomicU32 {
-        self.arena.word32(self.offset + HEADER)
+    pub fn large_len(&self) -> u32 {
+        self.arena.word32(self.offset + HEADER).load(Ordering::Relaxed)
+    }
+    /// Sets it.
+    pub fn set_large_len(&self, len: u32) {
+        if super::alive() {
+            self.arena.word32(self.offset + HEADER).store(len, Ordering::Relaxed);
+        }
     }
     /// Of a large item: its bytes, those of its head with key and of its value.
     #[must_use]
     pub fn large_total(&self) -> usize {
-        self.shape().1.value_at() + self.large_len().load(Ordering::Relaxed) as usize
+        self.shape().1.value_at() + self.large_len() as usize
     }
     /// Of a large item: its place in the ring of large items.
     #[must_use]

@@ -329,8 +329,7 @@ impl MoveIn<'_> {
             bytes[..len].copy_from_slice(source.bytes(chunk.offset + at, len, stable));
             u64::from_le_bytes(bytes)
         };
-        let value_len =
-            if layout.large { chunk.large_len().load(Ordering::Relaxed) as usize } else { layout.value_len };
+        let value_len = if layout.large { chunk.large_len() as usize } else { layout.value_len };
         let shape = Shape {
             flags: if layout.flags { u32::try_from(word(layout.flags_at(), 4)).unwrap_or(0) } else { 0 },
             exptime: chunk.shape().0,

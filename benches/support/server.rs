@@ -3,7 +3,7 @@
 //! Everything is read from `/proc` and done through `taskset` and `prlimit` of util-linux, so that no bench needs a
 //! system call of its own.
 
-#[path = "../protocol-tests/support/ports.rs"]
+#[path = "../../protocol-tests/support/ports.rs"]
 mod ports;
 
 use std::ffi::OsStr;
@@ -12,30 +12,24 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::load::client::{Client, Limit};
-use crate::load::script::Script;
-use ports::{free_port, listens};
+use memhold::tools::bench::items::Items;
+use memhold::tools::bench::mix::Mix;
+use memhold::tools::bench::player::{Limit, Plan, Player};
+use memhold::tools::bench::usage::{self, Cpu};
+use memhold::tools::link::Target;
 
-/// Anything that ends a bench.
-pub type Failure = Box<dyn std::error::Error>;
+use super::Failure;
+use super::scenario::World;
+use ports::{free_port, listens};
 
 /// A running server.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
-}
-
-/// CPU time of a process since it started.
-#[derive(Clone, Copy)]
-pub struct Cpu {
-    /// Time on a core, in nanoseconds.
-    pub nanoseconds: u64,
-    /// The same in ticks of 10 ms as the kernel saw it when the tick came: in user code and in all.
-    pub user_ticks: u64,
-    pub ticks: u64,
 }
 
 impl Server {
@@ -80,17 +74,36 @@ impl Server {
         self.child.id()
     }
 
-    /// Plays scripts once each.
+    /// How clients reach it.
+    pub fn target(&self) -> Target {
+        Target::plain(self.address.to_string())
+    }
+
+    /// Stores everything of a world.
     ///
     /// # Errors
     ///
-    /// When the server answers wrongly or hangs up.
-    pub fn play(&self, scripts: impl IntoIterator<Item = Script>) -> Result<(), Failure> {
-        let mut client = Client::connect(self.address, FILL_CONNECTIONS)?;
-        for script in scripts {
-            client.run(&script, Limit::Once)?;
+    /// When the server answers wrongly, refuses one or hangs up.
+    pub fn fill(&self, world: &World) -> Result<(), Failure> {
+        self.store(&world.sessions, Some(&world.counters))?;
+        world.stored().into_iter().try_for_each(|items| self.store(items, None))
+    }
+
+    /// Stores items, and counters with them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::fill`].
+    pub fn store(&self, items: &Arc<Items>, counters: Option<&Arc<Items>>) -> Result<(), Failure> {
+        // Counters are stored where some are counted up.
+        let mix = Mix { incrs: u64::from(counters.is_some()), ..Mix::GETS };
+        let plan = Plan { mix, ..Plan::new(self.target(), Arc::clone(items), Arc::clone(counters.unwrap_or(items))) };
+        let mut player = Player::connect(Arc::new(plan), FILL_CONNECTIONS, 1)?;
+        player.play(Limit::Fill { rest: 0, step: 1 })?;
+        match player.take_report()?.counts.refused {
+            0 => Ok(()),
+            refused => Err(format!("{refused} items were refused").into()),
         }
-        Ok(())
     }
 
     /// A number of the server's `stats`.
@@ -115,24 +128,7 @@ impl Server {
     pub fn cpu(&self) -> io::Result<Cpu> {
         // The kernel brings the nanoseconds up to date when a thread goes to sleep.
         sleep(Duration::from_millis(3));
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        // The name in parentheses may hold spaces; user and system time are the 12th and 13th field behind it.
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let mut times = fields.split_whitespace().skip(11).map_while(|field| field.parse().ok());
-        let (user, system): (u64, u64) = (times.next().unwrap_or(0), times.next().unwrap_or(0));
-        let ticks = user + system;
-        let nanoseconds = self.nanoseconds_of_threads().unwrap_or(ticks * NANOSECONDS_PER_TICK);
-        Ok(Cpu { nanoseconds, user_ticks: user, ticks })
-    }
-
-    /// The first number of every thread's schedstat; `None` where the kernel was built without.
-    fn nanoseconds_of_threads(&self) -> Option<u64> {
-        let mut sum = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.pid())).ok()? {
-            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-            sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
-        }
-        (sum > 0).then_some(sum)
+        Cpu::of(self.pid())
     }
 
     /// Resident memory in bytes, once it has stopped changing.
@@ -141,11 +137,11 @@ impl Server {
     ///
     /// When the process is gone or its memory may not be read.
     pub fn resident_bytes(&self) -> Result<u64, Failure> {
-        let mut last = self.resident_bytes_now()?;
+        let mut last = usage::resident_bytes(self.pid())?;
         let mut unchanged = 0;
         for _ in 0..SETTLE_LOOKS_MAX {
             sleep(Duration::from_millis(500));
-            let now = self.resident_bytes_now()?;
+            let now = usage::resident_bytes(self.pid())?;
             unchanged = if now == last { unchanged + 1 } else { 0 };
             if unchanged == SETTLE_LOOKS {
                 break;
@@ -153,13 +149,6 @@ impl Server {
             last = now;
         }
         Ok(last)
-    }
-
-    fn resident_bytes_now(&self) -> Result<u64, Failure> {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
-        let kilobytes = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        Ok(kilobytes.ok_or("no Rss in smaps_rollup")? * 1024)
     }
 }
 
@@ -215,15 +204,13 @@ pub fn allow_files(count: usize) {
     }
 }
 
-fn run(program: &str, arguments: &[&str]) -> bool {
+/// Runs a program of the system. Whether it did what it was told.
+pub fn run(program: &str, arguments: &[&str]) -> bool {
     let status = Command::new(program).args(arguments).stdout(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
 const START_TIME_MAX: Duration = Duration::from_secs(20);
-
-/// `USER_HZ`, which Linux promises to be 100.
-const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
 /// memcached doubles its hash table at most once a second, so memory that stood still for one may grow again.
 const SETTLE_LOOKS: usize = 5;
