@@ -153,7 +153,9 @@ fn print_ratios(ratios: &[(&Row, f64)]) {
     let others = ratios.iter().filter(|(row, _)| row.name != LEFT_OUT);
     let logs: Vec<f64> = others.map(|(_, ratio)| ratio.ln()).collect();
     let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
-    println!("| geometric mean, without {LEFT_OUT} | {mean:.3} |");
+    if !logs.is_empty() {
+        println!("| geometric mean, without {LEFT_OUT} | {mean:.3} |");
+    }
     println!("\nSimulated caches have {MEGABYTES} MiB and {OVERHEAD} bytes of overhead an item.");
 }
 

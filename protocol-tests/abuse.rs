@@ -11,6 +11,7 @@ mod support;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::server::{self, Server};
@@ -154,7 +155,8 @@ fn prepare(server: &Server) {
 struct Watch {
     peak: AtomicU64,
     slowest_micros: AtomicU64,
-    wrong: AtomicBool,
+    /// What a bystander was answered that it should not have been.
+    wrong: OnceLock<String>,
     stop: AtomicBool,
 }
 
@@ -169,8 +171,14 @@ impl Watch {
             for (request, reply) in [(&set, "STORED\r\n"), (&get, &value)] {
                 let asked = Instant::now();
                 bystander.send(request.as_bytes());
-                if !bystander.read_until(|bytes| bytes.len() >= reply.len()) || bystander.take() != reply.as_bytes() {
-                    self.wrong.store(true, Ordering::Relaxed);
+                bystander.read_until(|bytes| {
+                    let refused =
+                        bytes == b"END\r\n" || bytes.starts_with(b"SERVER_ERROR ") && bytes.ends_with(b"\r\n");
+                    refused || bytes.len() >= reply.len()
+                });
+                let said = bystander.take();
+                if said != reply.as_bytes() {
+                    let _first = self.wrong.set(format!("{:?} to {request:?}", escaped(&said)));
                     return;
                 }
                 self.slowest_micros.fetch_max(asked.elapsed().as_micros() as u64, Ordering::Relaxed);
@@ -187,7 +195,7 @@ fn watched(server: &mut Server, case: &Case) -> Result<String, String> {
     let watch = Watch {
         peak: AtomicU64::new(before),
         slowest_micros: AtomicU64::new(0),
-        wrong: AtomicBool::new(false),
+        wrong: OnceLock::new(),
         stop: AtomicBool::new(false),
     };
     let outcome = std::thread::scope(|scope| {
@@ -204,8 +212,8 @@ fn watched(server: &mut Server, case: &Case) -> Result<String, String> {
     }
     outcome?;
     let slowest = watch.slowest_micros.into_inner();
-    if watch.wrong.into_inner() {
-        return Err("a bystander was answered wrongly or not at all".to_owned());
+    if let Some(wrong) = watch.wrong.get() {
+        return Err(format!("a bystander was answered {wrong}"));
     }
     if Duration::from_micros(slowest) > LATENCY_MAX {
         return Err(format!("a bystander waited {slowest} us"));

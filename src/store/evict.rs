@@ -137,12 +137,14 @@ impl Inner {
         others.get(place).map(|&(.., other)| other)
     }
 
-    /// Looks for the items of a class that should go next, and compares it with the others.
+    /// Looks for the items of a class that should go next, and compares it with the others. Not among pinned ones: where few items are
+    /// looked at, the same would be found again and again.
     pub fn seek_victims(&self, class: &mut Class, now: Now) {
         let mut sample = Sample::default();
         class.sample(&self.arena, LOOKS, |chunk, state| {
             let name = chunk.name();
             if let Some(score) = self.score(chunk, state, now)
+                && !self.is_pinned(name, state)
                 && !self.facts.is_draining(self.arena.page_of(name))
             {
                 sample.look(name, state, score);
@@ -426,7 +428,9 @@ impl Inner {
     pub fn seek_large_victims(&self, large: &mut Large, now: Now) {
         let mut sample = Sample::default();
         large.sample(&self.arena, LOOKS, |chunk, state| {
-            if let Some(score) = self.score(chunk, state, now) {
+            if let Some(score) = self.score(chunk, state, now)
+                && !self.is_pinned(chunk.name(), state)
+            {
                 sample.look(chunk.name(), state, score);
             }
         });

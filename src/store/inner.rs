@@ -25,18 +25,20 @@ use crate::logger::{Event, Logger, Streams};
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use std::sync::OnceLock;
 
-/// What one class looks like to the others, without its lock.
+/// What one class looks like to the others, without its lock. Ages are weighted; without pages they are 0.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// The class's weighted age; 0 without pages.
-    age: AtomicU64,
+    age_with_less: AtomicU64,
+    age_with_more: AtomicU64,
     pages: AtomicU32,
 }
 
 impl Standing {
     fn show(&self, pages: usize, queue: &Queue) {
+        let (age, count) = (queue.age(), pages as u64);
         self.pages.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
-        self.age.store(if pages == 0 { 0 } else { queue.age() }, Ordering::Relaxed);
+        self.age_with_less.store(age / (count + 1) * count, Ordering::Relaxed);
+        self.age_with_more.store(age.checked_div(count).map_or(0, |part| age + part), Ordering::Relaxed);
     }
 
     /// Pages it has.
@@ -44,16 +46,14 @@ impl Standing {
         self.pages.load(Ordering::Relaxed)
     }
 
-    /// About how old the class would be with a page less; 0 if it has none.
+    /// About how old the class would be with a page less.
     pub fn age_with_less(&self) -> u64 {
-        let pages = u64::from(self.pages());
-        self.age.load(Ordering::Relaxed) / (pages + 1) * pages
+        self.age_with_less.load(Ordering::Relaxed)
     }
 
-    /// About how old it would be with a page more; 0 if it has none.
+    /// About how old it would be with a page more.
     pub fn age_with_more(&self) -> u64 {
-        let (age, pages) = (self.age.load(Ordering::Relaxed), u64::from(self.pages()));
-        (age + age.checked_div(pages).unwrap_or(0)) * u64::from(pages > 0)
+        self.age_with_more.load(Ordering::Relaxed)
     }
 }
 

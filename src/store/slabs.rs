@@ -9,6 +9,7 @@ use super::memory::item::{Chunk, MAIN, TEMPORARY};
 use super::memory::{Arena, Kind, State, Words32, intact};
 use super::rank::Queue;
 use crate::sync::Ordering;
+use arrayvec::ArrayVec;
 
 /// Words kept about each page.
 const FACTS: usize = 8;
@@ -24,6 +25,9 @@ const FREE: usize = 3;
 const OPEN: usize = 4;
 /// 1 while the page is being emptied and no chunk is to be taken from it.
 const DRAINING: usize = 5;
+
+/// Chunks of a sample that are fetched at once, each from a line of its own.
+const SAMPLED_AT_ONCE: usize = 32;
 
 /// Owner number of pages that hold pieces of large items.
 pub const LARGE_OWNER: u32 = u32::MAX;
@@ -334,8 +338,9 @@ impl Class {
     /// chunks than that, all of them.
     pub fn sample(&mut self, arena: &Arena, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) {
         let (size, pages) = (self.chunk_size, &self.pages[..]);
-        let mut look = |page, number: u32| {
-            let chunk = Chunk::at(arena, arena.page_offset(page) + number as usize * size);
+        let offset = |page, number: u32| arena.page_offset(page) + number as usize * size;
+        let mut look = |offset| {
+            let chunk = Chunk::at(arena, offset);
             let state = chunk.state();
             if state.kind() == Kind::Item {
                 visit(chunk, state);
@@ -343,7 +348,7 @@ impl Class {
         };
         let carved = |page| arena.geometry(page).carved;
         if pages.len() <= looks as usize && pages.iter().map(|&page| carved(page)).sum::<u32>() <= looks {
-            pages.iter().for_each(|&page| (0..carved(page)).for_each(|number| look(page, number)));
+            pages.iter().for_each(|&page| (0..carved(page)).for_each(|number| look(offset(page, number))));
             return;
         }
         let random = &mut self.random;
@@ -352,11 +357,17 @@ impl Class {
             ((u64::from(*random) * u64::from(limit)) >> 32) as u32
         };
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
-        for _ in 0..looks {
+        let mut chosen = ArrayVec::<usize, SAMPLED_AT_ONCE>::new();
+        for left in (0..looks).rev() {
             let page = pages[below(count) as usize];
             // What was never carved may look like an item of the page's last owner.
             if carved(page) > 0 {
-                look(page, below(carved(page)));
+                let offset = offset(page, below(carved(page)));
+                arena.prefetch_header(offset);
+                chosen.push(offset);
+            }
+            if chosen.is_full() || left == 0 {
+                chosen.drain(..).for_each(&mut look);
             }
         }
     }

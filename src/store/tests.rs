@@ -331,6 +331,38 @@ fn a_touch_in_the_last_second_is_not_undone_by_the_sweep() {
 }
 
 #[test]
+fn pinned_items_that_are_the_oldest_do_not_stop_others_from_being_evicted() {
+    // Large items, and a class with few chunks: of neither are there more than one look takes in.
+    for len in [1_000_000, 12_000] {
+        let store = Store::open(&config(64)).expect("memory");
+        let key = |number: u32| number.to_be_bytes();
+        let store_at = |number, seconds| set(&store, &key(number), &vec![1; len], 0, Now::at(seconds, 0));
+        let held = 12;
+        for number in 0..held {
+            store_at(number, 1000).expect("there is room");
+        }
+        let now = Now::at(2000, 0);
+        let pins: Vec<_> = (0..held)
+            .map(|number| {
+                store.lookup(&key(number), store.hash(&key(number)), now, |lookup| match lookup {
+                    Lookup::Found(entry) => match entry.value() {
+                        Value::Pinned(pinned) => pinned,
+                        Value::Inline(_) => panic!("small"),
+                    },
+                    Lookup::Absent(_) => panic!("gone"),
+                })
+            })
+            .collect();
+        for number in held..10_000_000 / u32::try_from(len).unwrap() * 10 {
+            assert!(store_at(number, 3000).is_ok(), "number {number} of {len} bytes is refused");
+        }
+        assert_eq!(pins.iter().filter(|pinned| pinned.slice_at(0).first() == Some(&1)).count(), pins.len());
+        drop(pins);
+        store.check(now).expect("sound");
+    }
+}
+
+#[test]
 fn a_pinned_value_outlives_its_item() {
     let store = Store::open(&config(16)).expect("memory");
     let now = Now::at(1000, 0);

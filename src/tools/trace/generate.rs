@@ -210,7 +210,7 @@ impl Maker {
     fn flood(&mut self) {
         self.groups(&[("first", false), ("live", true), ("flood", false)]);
         self.trace.timed = true;
-        // Each of the live ones is read every 4, 8 or 16 s.
+        // Each of the live ones is read every 2, 4 or 8 s.
         let mut turns = vec![Vec::new(); LIVE_MILLIS as usize];
         for key in 0..LIVE {
             let period = LIVE_MILLIS >> (mix(key) % 3);
@@ -257,7 +257,7 @@ const VISITORS_PER_SECOND: f64 = 6500.0;
 const SESSION_TTL: u32 = 30;
 /// Sessions in use during the flood, and the time in which each is read once at least.
 const LIVE: u32 = 25_000;
-const LIVE_MILLIS: u32 = 16_000;
+const LIVE_MILLIS: u32 = 8_000;
 const FLOOD_PER_MILLI: u32 = 25;
 
 /// Scrambles a number.
