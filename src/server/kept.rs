@@ -45,7 +45,7 @@ pub struct Opened {
 pub struct Handed {
     /// The file, locked.
     pub file: File,
-    /// What it knew of what is in it.
+    /// It knew what is in it, and wrote that behind the pages.
     pub summary: Option<Summary>,
 }
 
@@ -128,8 +128,7 @@ struct Keeper<'a> {
 impl Keeper<'_> {
     fn kept(&self, file: &File) -> Result<Kept, String> {
         let file = file.try_clone().map_err(|error| reason(&error))?;
-        let summary = self.inherited.and_then(|handed| handed.summary.as_ref());
-        let summary = summary.and_then(|summary| summary.try_clone().ok());
+        let summary = self.inherited.and_then(|handed| handed.summary);
         Ok(Kept { file, boot_id: boot_id()?, second: self.now.seconds, threads: 0, summary })
     }
 

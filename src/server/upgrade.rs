@@ -100,7 +100,10 @@ impl Started {
     pub fn become_next(&self, handover: &Handover, store: &Store) -> String {
         match self.try_become_next(handover, store) {
             Ok(never) => match never {},
-            Err(error) => reason(&error),
+            Err(error) => {
+                store.drop_summary();
+                reason(&error)
+            }
         }
     }
 
@@ -108,15 +111,13 @@ impl Started {
         let arena = store.kept_file().ok_or(io::ErrorKind::Unsupported)?;
         let mut writer = Writer::default();
         writer.flag(self.filtered);
-        let summary =
-            store.summarise().inspect_err(|error| log::warn!("all items will be looked at anew: {error}")).ok();
+        let summary = store.summarise();
         writer.flag(summary.is_some());
-        writer.number(summary.as_ref().map_or(0, |summary| summary.checksum));
-        let mut descriptors = vec![arena.as_fd()];
-        descriptors.extend(summary.as_ref().map(|summary| summary.file.as_fd()));
-        descriptors.extend(handover.descriptors());
-        writer.number(descriptors.len() as u64);
-        for fd in descriptors {
+        writer.number(summary.map_or(0, |summary| summary.len));
+        writer.number(summary.map_or(0, |summary| summary.checksum));
+        let descriptors = handover.descriptors();
+        writer.number(descriptors.len() as u64 + 1);
+        for fd in std::iter::once(arena.as_fd()).chain(descriptors) {
             writer.number(u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX));
             socket::set_outlives_exec(fd, true)?;
         }
@@ -241,16 +242,16 @@ impl Takeover {
     fn read(fd: RawFd) -> Result<Takeover, String> {
         let bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
         let mut reader = Reader::new(&bytes);
-        let (filtered, checksum, numbers) = (|| -> Result<(bool, Option<u64>, Vec<RawFd>), Broken> {
-            let (filtered, summary, checksum) = (reader.flag()?, reader.flag()?, reader.number()?);
+        let (filtered, summary, numbers) = (|| -> Result<(bool, Option<Summary>, Vec<RawFd>), Broken> {
+            let (filtered, known) = (reader.flag()?, reader.flag()?);
+            let summary = Summary { len: reader.number()?, checksum: reader.number()? };
             let count = reader.number::<usize>()?;
             let numbers = (0..count).map(|_| reader.number()).collect::<Result<_, _>>()?;
-            Ok((filtered, summary.then_some(checksum), numbers))
+            Ok((filtered, known.then_some(summary), numbers))
         })()
         .map_err(|_| "the handover makes no sense")?;
         let mut descriptors = adopt_all(&numbers)?.into_iter();
         let file = descriptors.next().ok_or("the handover has no memory file")?.into();
-        let summary = checksum.and_then(|checksum| Some(Summary { file: descriptors.next()?.into(), checksum }));
         let arena = Handed { file, summary };
         Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: reader.rest().to_vec() })
     }

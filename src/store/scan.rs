@@ -82,6 +82,16 @@ pub fn in_parallel<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<
     })
 }
 
+/// Calls both, at the same time if the system gives a thread for it.
+pub fn beside<A, B: Send>(here: impl FnOnce() -> A, there: impl Fn() -> B + Sync) -> (A, B) {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("restart".to_owned()).spawn_scoped(scope, &there);
+        let here = here();
+        let there = thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(&there);
+        (here, there)
+    })
+}
+
 /// Hands numbers below an end out to threads, some at a time.
 struct Shares {
     next: AtomicU32,

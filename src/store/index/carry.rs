@@ -47,7 +47,7 @@ impl Index {
             && growth.segments_used() <= self.segments_max
             && growth.bucket_words() <= slots;
         if !possible {
-            return Err(io::Error::other("it is an index of another size"));
+            return Err(io::Error::other("its index is of another size"));
         }
         for word in 0..growth.bucket_words() {
             self.buckets.at(word).store(next()?, Ordering::Relaxed);

@@ -22,14 +22,13 @@ use super::classes::Classes;
 use super::inner::Inner;
 use super::memory::arena::{Geometry, LARGE_PAGE};
 use super::memory::item::{BASE64_KEY, Chunk, HEADER, Layout, PINNED};
-use super::memory::superblock::{Condition, Superblock};
+use super::memory::superblock::{Condition, Summary, Superblock};
 use super::memory::{Arena, Stable, State, Trouble};
 use super::scan::Scanned;
 use super::{BootId, Config, Handle, Shape, Store, large, scan};
 use crate::clock::Now;
 use crate::sync::{Arc, Ordering};
 use std::fs::File;
-pub use summary::Summary;
 
 /// A file that is to be the arena, locked by the caller, and what the caller knows of time and place.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ pub struct Kept {
     pub second: u32,
     /// Threads to verify and scan with; 0 for as many as there are processors.
     pub threads: usize,
-    /// What the process that had it before knew of it, if nobody has touched it since.
+    /// Stands behind the pages, if the process that had it before says so and nobody has touched it since.
     pub summary: Option<Summary>,
 }
 
@@ -124,34 +123,31 @@ impl Store {
         if classes.page_size != 1 << superblock.page_shift {
             return Err(Trouble::Differs(format!("pages of {} bytes", 1 << superblock.page_shift)));
         }
+        let closed = superblock.condition == Condition::Closed;
+        let summary = kept.summary.or(superblock.summary);
         let arena = Arena::open(kept.file, superblock, config.memory_bytes)?;
         let threads = if kept.threads == 0 { scan::threads() } else { kept.threads };
         let mut inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
         let birth = u32::try_from(superblock.birth).unwrap_or(kept.second);
-        if let Some(summary) = &kept.summary {
-            match inner.believe(summary) {
+        if let Some(summary) = summary {
+            match inner.believe(summary, threads, closed) {
                 Ok(items) => {
+                    inner.drop_summary();
                     inner.classes.tell();
-                    let recovery = Recovery {
-                        made: false,
-                        closed: false,
-                        believed: true,
-                        items,
-                        damaged_pages: 0,
-                        lost_items: 0,
-                        birth,
-                    };
+                    let (damaged_pages, lost_items) = (0, 0);
+                    let recovery =
+                        Recovery { made: false, closed, believed: true, items, damaged_pages, lost_items, birth };
                     return Ok((Store::over(inner), recovery));
                 }
-                Err(why) => log::warn!("all items are looked at anew, what was known of them cannot be used: {why}"),
+                Err(why) => log::warn!("all items are looked at, the summary of them cannot be used: {why}"),
             }
             let classes = Classes::for_pages_of(config, 1 << superblock.page_shift);
             inner = Inner::with_arena(config, classes, inner.arena).map_err(Trouble::System)?;
         }
-        let closed = superblock.condition == Condition::Closed;
         let known = inner.arena.items_when_closed();
         let scanned = inner.scan(threads, closed);
         let scanned = scanned.map_err(|size| Trouble::Differs(format!("chunks of {size} bytes")))?;
+        inner.drop_summary();
         inner.classes.tell();
         let lost_items = if closed { known.saturating_sub(scanned.items) } else { scanned.unsound };
         let Scanned { items, damaged_pages, .. } = scanned;
@@ -214,13 +210,32 @@ impl Store {
             return Ok(None);
         }
         let arena = &inner.arena;
-        scan::each_page(scan::threads(), arena.pages_present(), |page, (): &mut ()| {
-            let used = arena.geometry(page).chunk_size != 0;
-            arena.note_checksum(page, if used { arena.checksum(page) } else { 0 });
-        });
+        let (summary, ()) = scan::beside(
+            || inner.summarise(),
+            || {
+                scan::each_page(scan::threads(), arena.pages_present(), |page, (): &mut ()| {
+                    let used = arena.geometry(page).chunk_size != 0;
+                    arena.note_checksum(page, if used { arena.checksum(page) } else { 0 });
+                });
+            },
+        );
         let items = inner.index.entry_count();
-        arena.note_closed(items);
+        arena.note_closed(items, summary);
         Ok(Some(items))
+    }
+
+    /// Writes down for the next process what is known of a kept arena beside the arena itself, so that it need not look at every item.
+    /// To be given to it as [`Kept::summary`]. Nobody may be at work, nor begin again if it is to be true. `None` when there is no room,
+    /// or somebody still uses the store.
+    #[must_use]
+    pub fn summarise(&self) -> Option<Summary> {
+        let alone = Arc::strong_count(&self.handle) == 1 && Arc::strong_count(&self.handle.0) == 1;
+        alone.then(|| self.inner().summarise()).flatten()
+    }
+
+    /// Takes it back: the store goes on.
+    pub fn drop_summary(&self) {
+        self.inner().drop_summary();
     }
 
     /// Whether its memory is a file's.
