@@ -10,7 +10,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fmt::Write as _;
-use std::io::IoSlice;
+use std::io::{self, Write as _};
 
 use memhold::clock::{Clock, Now};
 use memhold::commands::{Context, Server};
@@ -98,11 +98,8 @@ impl Talk {
             let progress = self.conn.process(input, &mut self.out, &mut cx);
             input = &input[progress.consumed..];
             while !self.out.is_empty() {
-                let mut slices = [IoSlice::new(b""); 8];
-                let used = self.out.slices(&mut slices, usize::MAX);
-                let sent = slices[..used].iter().map(|slice| slice.len()).sum();
-                self.out.advance(sent);
-                answered += sent;
+                let sent = self.out.send(usize::MAX, |slices| io::sink().write_vectored(slices));
+                answered += sent.expect("a sink").1;
             }
             match progress.next {
                 Next::Again => {}

@@ -356,10 +356,37 @@ fn what_cannot_be_meant_is_told_in_a_line() {
     assert!(refused(&["dump", "--server", "127.0.0.1:x", &folder.path("dump")]).contains("HOST:PORT"));
     assert!(refused(&["dump", "--server", "/nowhere/at/all", &folder.path("dump")]).contains("No such file"));
     assert!(refused(&["load", &folder.path("dump")]).contains("No such file"));
-    assert!(refused(&["load", "/dev/null"]).contains("not a file"));
+    let pipe = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()), "a pipe can be made");
+    for nothing in ["/dev/null", &pipe] {
+        assert!(refused(&["load", nothing]).contains("not a file"), "nobody waits for {nothing}");
+        let said = refused(&["dump", "--force", "--server", &nobody, nothing]);
+        assert!(said.contains("no ordinary file"), "{nothing} is not taken away: {said}");
+    }
+    fs::remove_file(&pipe).expect("it is still there");
+    assert!(refused(&["dump", "--server", &nobody, &folder.path("")]).contains("is a directory"));
     assert_eq!(folder.names(), Vec::<String>::new());
     let (code, help, _) = run(&["dump", "--help"]);
     assert!(code == Some(0) && help.contains("--server") && help.contains("--force"), "{help}");
+}
+
+#[test]
+fn a_result_that_finds_no_room_is_a_failure_and_a_closed_pipe_is_none() {
+    let folder = Folder::new("tools-output");
+    let server = start(&[]);
+    done(&["dump", "--server", &address(&server), &folder.path("dump")]);
+    for words in [&["load", "--check", &folder.path("dump")][..], &["load", "--help"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+        let output = Command::new(memhold()).args(words).stdout(full).output().expect("the binary can be run");
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {complained}");
+        assert!(complained.ends_with("load: standard output: No space left on device\n"), "{complained}");
+
+        let (reader, closed) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let output = Command::new(memhold()).args(words).stdout(closed).output().expect("the binary can be run");
+        assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "{words:?}");
+    }
 }
 
 #[test]
@@ -465,6 +492,21 @@ fn a_busy_crawler_and_a_growing_table_are_waited_for_and_gone_around() {
     server.join().expect("it saw what it expected");
 }
 
+#[test]
+fn a_load_that_is_cut_off_says_how_far_it_came() {
+    let folder = Folder::new("tools-load-cut");
+    let source = start(&[]);
+    assert_eq!(ask(&source, "set k 0 0 1\r\nx\r\n"), "STORED");
+    done(&["dump", "--server", &address(&source), &folder.path("dump")]);
+    let (address, server) = scripted_server(&[
+        (0, &[STATS, ("ms memhold-probe 0 C18446744073709551615 E1", ""), ("", "NF\r\n")]),
+        (0, &[("md memhold-probe C18446744073709551615 E1", "NF\r\n")]),
+    ]);
+    let said = refused(&["load", "--server", &address, &folder.path("dump")]);
+    assert!(said.ends_with("; 1 of 1 items had been sent\n"), "{said}");
+    server.join().expect("it saw what it expected");
+}
+
 // --- load ------------------------------------------------------------------------------------------------------------
 
 /// A number of a result in JSON.
@@ -509,6 +551,8 @@ fn a_rate_is_kept_and_not_more() {
     let requests = figure(&json, "requests");
     // A machine that is busy with other things sends less, but nobody sends more than is due.
     assert!((100.0..=2008.0).contains(&requests), "{json}");
+    // What it could not send it tells; the first of all is due at once.
+    assert_eq!(requests + figure(&json, "unsent"), 2000.0, "{json}");
 }
 
 /// A server that stalls once, for `stall`, and then answers each line at once.
@@ -539,6 +583,36 @@ fn whoever_had_to_wait_for_a_stall_is_counted() {
     // A hundred were due; the fifty of the first half waited for up to 500 ms.
     assert!(figure(&json, "p90") > 300_000.0 && figure(&json, "max") >= 490_000.0, "{json}");
     assert_eq!(figure(&json, "misses"), figure(&json, "requests"), "{json}");
+}
+
+#[test]
+fn whoever_is_never_asked_because_of_a_stall_is_counted_too() {
+    let address = stalling_server(Duration::from_millis(700));
+    let shape = ["--connections", "1", "--rate", "100", "--seconds", "0.5", "--sets", "0", "--no-fill"];
+    let json = done(&[&["bench", "--json", "--server", &address][..], &shape].concat());
+    // The stall lasts beyond the end: one was asked, and fifty were due.
+    assert_eq!((figure(&json, "requests"), figure(&json, "unsent")), (1.0, 49.0), "{json}");
+}
+
+#[test]
+fn what_finds_nothing_or_is_not_stored_is_told() {
+    let mut binaries = vec![memhold()];
+    binaries.extend(server::memcached());
+    for binary in binaries {
+        let server = Server::start(&binary, &[]);
+        for protocol in ["text", "meta", "binary"] {
+            let shares = ["--protocol", protocol, "--no-fill", "--sets", "0", "--incrs", "50", "--touches", "50"];
+            let json = load(&address(&server), &shares);
+            let (_, touches) = json.split_once("\"touch\"").expect("it is told");
+            let (touches, incrs) = touches.split_once("\"incr\"").expect("it is told");
+            let asked = figure(touches, "requests") + figure(incrs, "requests");
+            assert!(asked > 0.0 && figure(&json, "absent") == asked, "{protocol}: {json}");
+            let large = ["--protocol", protocol, "--value-size", "1100000", "--keys", "3", "--sets", "0"];
+            let json =
+                done(&[&["bench", "--json", "--seconds", "0.1", "--server", &address(&server)][..], &large].concat());
+            assert_eq!((figure(&json, "unfilled"), figure(&json, "hits")), (3.0, 0.0), "{protocol}: {json}");
+        }
+    }
 }
 
 #[test]
@@ -585,6 +659,8 @@ fn a_trace_is_played_and_what_was_found_is_told() {
         assert!(said.starts_with("{\"hit_ratio\":0.500000,\"requests\":6,"), "{said}");
         assert!(said.contains("\"groups\":{\"all\":{\"asked\":4,\"hits\":2}}"), "{said}");
     }
+    assert!(refused(&["bench", "--trace", &file, "--tls-unchecked"]).contains("not with --tls-unchecked"));
+    assert!(refused(&["bench", "--trace", ""]).contains("a value is required for '--trace"));
     assert!(refused(&["bench", "--trace", "zipf99"]).contains("zipf99 is no file, and none of zipf08, zipf10"));
 }
 
@@ -622,6 +698,8 @@ fn load_over_tls_needs_the_right_authority_or_none() {
     let server_address = address(&server);
     let said = refused(&["bench", "--server", &server_address, "--tls-ca", &wrong]);
     assert!(said.contains("certificate"), "{said}");
+    let clear = start(&[]);
+    assert!(refused(&["bench", "--server", &address(&clear), "--tls-unchecked"]).contains("it does not speak TLS"));
     assert!(refused(&["bench", "--tls-ca", &right, "--tls-unchecked"]).contains("one of them"));
     assert!(refused(&["bench", "--tls-ca", &file("key.pem")]).contains("no certificate in it"));
     assert!(refused(&["bench", "--tls-unchecked", "--server", "/some/socket"]).contains("no TLS on a unix socket"));
@@ -654,7 +732,8 @@ fn the_processor_time_of_a_local_server_is_told() {
     let json = load(&address(&server), &["--pid", &pid]);
     let (_, used) = json.split_once("\"server_micros\":").expect("it is told");
     assert!(figure(used, "all") > 0.0 && figure(used, "user") <= figure(used, "all"), "{json}");
-    let server_address = address(&server);
-    let said = refused(&["bench", "--server", &server_address, "--keys", "1", "--pid", "4294967295"]);
+    // That is known before anybody is asked.
+    let nobody = format!("127.0.0.1:{}", server::free_port());
+    let said = refused(&["bench", "--server", &nobody, "--pid", "4294967295"]);
     assert!(said.contains("--pid 4294967295: No such file"), "{said}");
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -36,11 +37,23 @@ impl Crowd {
             }
             streams.push(stream);
         }
+        wait_until_open(server, count)?;
+        Ok(Crowd { _streams: streams })
+    }
+}
+
+/// What was accepted before an answer may still be on its way to other workers than the one that answered, who do the counting.
+fn wait_until_open(server: &Server, count: u64) -> Result<(), Failure> {
+    let begun = Instant::now();
+    loop {
         let open = server.stat("curr_connections")?;
-        if open < count {
+        if open >= count {
+            return Ok(());
+        }
+        if begun.elapsed() > WAIT_MAX {
             return Err(format!("{open} connections of {count} are open").into());
         }
-        Ok(Crowd { _streams: streams })
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -58,3 +71,5 @@ fn connect_from(source: Ipv4Addr, server: SocketAddr) -> Result<TcpStream, Failu
 
 /// Connections opened between two answers; below any server's listen backlog.
 const BATCH: u64 = 100;
+/// By then a server has counted its connections, or never will.
+const WAIT_MAX: Duration = Duration::from_secs(20);

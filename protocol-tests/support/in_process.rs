@@ -4,6 +4,8 @@
 //! It stands for the event loop and the background thread, and does no more than they do: it presents again what was not
 //! consumed, receives values straight into item memory, gives a conversation its turns, and lets the store do its work.
 
+use std::io::Write as _;
+
 use memhold::clock::{Clock, Now};
 use memhold::commands::{Context, Server};
 use memhold::conn::{Conn, Next, Output};
@@ -11,7 +13,6 @@ use memhold::server::{memory, options, passwords};
 use memhold::stats::ThreadStats;
 use memhold::store::Store;
 use memhold::sync::{Arc, Ordering};
-use std::io::IoSlice;
 
 /// Calls of `Store::maintain` after which the store has looked at everything it holds.
 const STEPS_PER_SWEEP: u32 = 10;
@@ -101,15 +102,6 @@ impl InProcess {
 /// Sends everything, a little at a time.
 fn collect(out: &mut Output, received: &mut Vec<u8>) {
     while !out.is_empty() {
-        let mut slices = [IoSlice::new(b""); 8];
-        let used = out.slices(&mut slices, usize::MAX);
-        let sent = slices[..used].iter().map(|slice| slice.len()).sum::<usize>().min(10_000);
-        let mut left = sent;
-        for slice in &slices[..used] {
-            let taken = slice.len().min(left);
-            received.extend_from_slice(&slice[..taken]);
-            left -= taken;
-        }
-        out.advance(sent);
+        out.send(10_000, |slices| received.write_vectored(slices)).expect("memory");
     }
 }

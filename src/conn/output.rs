@@ -4,9 +4,14 @@
 //! output holds its pin and the place where it belongs, and lets it go when its last byte is sent.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
+
+use arrayvec::ArrayVec;
 
 use crate::store::{Pinned, Value};
+
+/// Slices of one vectored write.
+const SLICES: usize = 64;
 
 /// See the file's head.
 #[derive(Default)]
@@ -68,23 +73,34 @@ impl Output {
         }
     }
 
-    /// Fills `slices` with what is to be sent next, up to `bytes`, and says how many are used: none when nothing waits.
-    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>], bytes: usize) -> usize {
-        let mut room = slices.iter_mut();
-        let mut used = 0;
-        let mut left = bytes;
-        self.pieces(|bytes| {
-            if bytes.is_empty() {
+    /// Shows `write` what is to be sent next, up to `bytes`, and lets go of as many bytes as that says were taken, from the first on.
+    /// Returns how many were shown and how many taken.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`; nothing was taken then.
+    pub fn send(
+        &mut self,
+        bytes: usize,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<(usize, usize)> {
+        let mut slices = ArrayVec::<_, SLICES>::new();
+        let mut shown = 0;
+        self.pieces(|piece| {
+            if piece.is_empty() {
                 return true;
             }
-            let bytes = &bytes[..bytes.len().min(left)];
-            let Some(slice) = room.next().filter(|_| left > 0) else { return false };
-            *slice = IoSlice::new(bytes);
-            left -= bytes.len();
-            used += 1;
+            let piece = &piece[..piece.len().min(bytes - shown)];
+            if piece.is_empty() || slices.try_push(IoSlice::new(piece)).is_err() {
+                return false;
+            }
+            shown += piece.len();
             true
         });
-        used
+        let taken = write(&slices)?;
+        drop(slices);
+        self.advance(taken);
+        Ok((shown, taken))
     }
 
     /// Shows `put` what waits, piece by piece and in order, until it says false.
@@ -111,8 +127,8 @@ impl Output {
         put(&self.bytes[at..]);
     }
 
-    /// The first `n` bytes of what [`Output::slices`] gave were sent. `n` is at most [`Output::len`].
-    pub fn advance(&mut self, mut n: usize) {
+    /// The first `n` bytes of what waited were sent. `n` is at most [`Output::len`].
+    fn advance(&mut self, mut n: usize) {
         debug_assert!(n <= self.len(), "sent more than there was");
         while let Some(pin) = self.pins.front() {
             let before = pin.at - self.sent;
@@ -191,12 +207,19 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
-    fn waiting(output: &Output) -> Vec<u8> {
-        let mut slices = [IoSlice::new(b""); 4];
-        let used = output.slices(&mut slices, usize::MAX);
-        slices[..used].iter().flat_map(|slice| slice.to_vec()).collect()
+    #[test]
+    fn a_part_is_sent_of_what_is_shown() {
+        let mut output = Output::of(b"STORED\r\n".to_vec());
+        let mut place = [0; 2];
+        let sent = output.send(4, |slices| (&mut place[..]).write_vectored(slices));
+        assert_eq!((sent.unwrap(), &place), ((4, 2), b"ST"));
+        assert_eq!(output.waiting(), b"ORED\r\n");
+        assert!(output.send(4, |_| Err(io::ErrorKind::WouldBlock.into())).is_err());
+        assert_eq!(output.waiting(), b"ORED\r\n");
     }
 
     #[test]
@@ -204,12 +227,12 @@ mod tests {
         let mut output = Output::new();
         output.bytes_mut().extend_from_slice(b"STORED\r\n");
         output.advance(3);
-        assert_eq!(waiting(&output), b"RED\r\n");
-        assert_eq!(waiting(&Output::of(output.waiting())), b"RED\r\n");
+        assert_eq!(output.waiting(), b"RED\r\n");
+        assert_eq!(Output::of(output.waiting()).waiting(), b"RED\r\n");
         assert_eq!(output.len(), 5);
         output.advance(5);
         assert!(output.is_empty());
-        assert_eq!(waiting(&output), b"");
+        assert_eq!(output.waiting(), b"");
     }
 
     #[test]
@@ -219,14 +242,14 @@ mod tests {
         output.advance(1);
         let taken = output.take();
         assert!(output.is_empty());
-        assert_eq!(waiting(&taken), b"ND\r\n");
+        assert_eq!(taken.waiting(), b"ND\r\n");
     }
 
     #[test]
     fn small_values_are_copied() {
         let mut output = Output::new();
         output.push_value(Value::Inline(b"abc"));
-        assert_eq!(waiting(&output), b"abc");
+        assert_eq!(output.waiting(), b"abc");
         assert_eq!(output.len(), 3);
     }
 }

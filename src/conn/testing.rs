@@ -3,7 +3,7 @@
 //! [`Talk`] plays the caller of a [`Conn`]: it keeps what was not consumed, presents it again, gives the conn its turns, and sends
 //! (collects) what comes out. It can also cut the input anywhere, receiving values straight into item memory as `net` does.
 
-use std::io::IoSlice;
+use std::io::Write as _;
 
 use super::handover::{Reader, Writer};
 use super::{Conn, Next, Output};
@@ -183,15 +183,7 @@ impl Talk {
 /// Sends everything, as a socket would that takes up to 1000 bytes at a time.
 fn drain(out: &mut Output, received: &mut Vec<u8>) {
     while !out.is_empty() {
-        let mut slices = [IoSlice::new(b""); 8];
-        let used = out.slices(&mut slices, usize::MAX);
-        let mut sent = 0;
-        for slice in &slices[..used] {
-            let taken = slice.len().min(1000 - sent);
-            received.extend_from_slice(&slice[..taken]);
-            sent += taken;
-        }
-        out.advance(sent);
+        out.send(1000, |slices| received.write_vectored(slices)).expect("memory");
     }
 }
 

@@ -4,7 +4,7 @@
 //! over is kept by the client itself, in [`Held`]: the beginning of a request, and replies that the socket did not take.
 //! While replies wait, nothing is read or run, so one turn's worth is the most that a client ever holds.
 
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::fd::{OwnedFd, RawFd};
 
 use mio::{Registry, Token};
@@ -34,9 +34,6 @@ const PARTIAL_BYTES: usize = 32 << 10;
 
 /// Replies of this many bytes are sent before more requests are run, even if nobody else waits.
 const SEND_BYTES: usize = 64 << 10;
-
-/// Pieces of one vectored write.
-const SLICES: usize = 64;
 
 /// Bytes handed to or asked from the kernel at once for a large value. Others have their turn in between: a thousand clients that
 /// each fetch a large value must not keep a small one waiting for all of theirs.
@@ -674,18 +671,13 @@ fn send(
     others: &mut Others<'_>,
 ) -> Sent {
     while !output.is_empty() {
-        let mut slices = [IoSlice::new(&[]); SLICES];
         let piece = if stream.tls().is_some() { PIECE_BYTES } else { others.piece_bytes() };
-        let count = output.slices(&mut slices, piece);
-        let slices = &slices[..count];
-        let asked: usize = slices.iter().map(|slice| slice.len()).sum();
-        let written = match stream.write(slices, scratch) {
-            Ok(n) => n,
+        let (asked, written) = match output.send(piece, |slices| stream.write(slices, scratch)) {
+            Ok(sent) => sent,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::Blocked,
             Err(_) => return Sent::Failed,
         };
         stats.add(Counter::BytesWritten, written as u64);
-        output.advance(written);
         if written < asked || stream.tls().is_some_and(TlsStream::has_unsent) {
             return Sent::Blocked;
         }

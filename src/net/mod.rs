@@ -10,7 +10,7 @@
 //!   kind; [`tls`]: one with TLS, [`certificates`]: what that needs of files.
 //! - [`udp`]: datagrams instead of clients.
 //! - [`acceptor`]: takes clients and gives each to the least loaded worker, through that worker's [`roster`].
-//! - [`worker`]: the event loop; [`client`]: one client's turn, and what it keeps between turns.
+//! - [`worker`]: the event loop; [`queue`]: who has the next turn; [`client`]: one client's turn, and what it keeps between turns.
 //! - [`handover`]: listeners and clients that go on in another process; [`parcel`]: their descriptors in flight.
 //! - [`budget`]: how much memory clients may keep; [`idle`]: `idle_timeout`; [`napi`]: `-N`; [`knock`]: whether a thread
 //!   still comes round.

@@ -6,7 +6,7 @@
 //! sender may have open files; and the socket's buffer, with Debian's settings some 80,000.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use sendfd::{RecvWithFd as _, SendWithFd as _};
@@ -70,9 +70,7 @@ pub fn receive(parcel: OwnedFd) -> io::Result<Vec<Option<OwnedFd>>> {
             Err(error) => return Err(error),
         };
         for &fd in &raw[..received] {
-            let fd = socket::adopt(fd)?;
-            socket::set_outlives_exec(fd.as_fd(), false)?;
-            descriptors.push(Some(fd));
+            descriptors.push(Some(socket::adopt(fd)?));
         }
         let missing = usize::from(count[0]).saturating_sub(received);
         descriptors.extend(std::iter::repeat_with(|| None).take(missing));
@@ -84,6 +82,7 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd as _;
 
     #[test]
     fn more_descriptors_than_fit_a_message_arrive_in_order() {

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
 
 use super::tls::{Scratch, TlsStream};
@@ -87,10 +88,13 @@ impl Stream {
 
     /// Reads from a socket without TLS; see [`TlsStream::read`].
     pub(super) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        again_if_interrupted(|| match self {
-            Stream::Tcp(stream) => stream.read(bytes),
-            Stream::Unix(stream) => stream.read(bytes),
-            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        again_if_interrupted(|| {
+            let (read, _) = match self {
+                Stream::Tcp(stream) => recv(stream, &mut *bytes, RecvFlags::empty())?,
+                Stream::Unix(stream) => recv(stream, &mut *bytes, RecvFlags::empty())?,
+                Stream::Tls(_) => return Err(io::ErrorKind::Unsupported.into()),
+            };
+            Ok(read)
         })
     }
 
@@ -105,9 +109,9 @@ impl Stream {
     /// Writes what there is. One slice goes out by a plain `send`, which the kernel serves cheaper than a vector of one.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>], scratch: &mut Scratch) -> io::Result<usize> {
         again_if_interrupted(|| match (&mut *self, slices) {
-            (Stream::Tcp(stream), [slice]) => stream.write(slice),
+            (Stream::Tcp(stream), [slice]) => Ok(send(stream, slice, SendFlags::NOSIGNAL)?),
             (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
-            (Stream::Unix(stream), [slice]) => stream.write(slice),
+            (Stream::Unix(stream), [slice]) => Ok(send(stream, slice, SendFlags::NOSIGNAL)?),
             (Stream::Unix(stream), slices) => stream.write_vectored(slices),
             (Stream::Tls(stream), slices) => stream.write(slices, scratch),
         })

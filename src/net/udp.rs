@@ -13,7 +13,7 @@
 //! Senders can be forged, so what an answer may cost is bounded by `udp_answer_max`, and only loopback is served without it:
 //! a `get` of 15 bytes for a value of 1 MiB is an amplification of some 59,000.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -277,14 +277,9 @@ fn run_one(
 fn fill(output: &mut Output, place: &mut [u8]) -> usize {
     let mut filled = 0;
     while filled < place.len() && !output.is_empty() {
-        let mut slices = [IoSlice::new(&[]); 8];
-        let count = output.slices(&mut slices, place.len() - filled);
-        let before = filled;
-        for slice in &slices[..count] {
-            place[filled..filled + slice.len()].copy_from_slice(slice);
-            filled += slice.len();
-        }
-        output.advance(filled - before);
+        let mut rest = &mut place[filled..];
+        let Ok((_, moved)) = output.send(rest.len(), |slices| rest.write_vectored(slices)) else { break };
+        filled += moved;
     }
     filled
 }

@@ -38,7 +38,7 @@ fn try_leave(handover: &Handover, settings: &Settings) -> io::Result<(usize, Opt
     handover.write(&mut writer);
     let paper = paper::write(&writer.into_bytes())?;
     // As many may be in flight as files may be open, of all processes of this user together.
-    resources::set_open_files(resources::open_files_most()?)?;
+    resources::open_files_at_most()?;
     let descriptors: Vec<_> = std::iter::once(paper.as_fd()).chain(handover.descriptors()).collect();
     let parcel = parcel::send(&descriptors)?;
     match (parcel.sent.checked_sub(1 + handover.listeners()), parcel.refused) {
@@ -65,7 +65,7 @@ pub fn take(kept: OwnedFd, settings: &Settings, tls: Option<&Arc<Tls>>) -> Optio
 fn try_take(kept: OwnedFd, settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<(Handover, usize), String> {
     let told = |error: io::Error| reason(&error);
     // There may be more of them than `-c` allows now.
-    resources::set_open_files(resources::open_files_most().map_err(told)?).map_err(told)?;
+    resources::open_files_at_most().map_err(told)?;
     let received = parcel::receive(kept);
     notify::forget();
     let taken = received.map_err(told).and_then(|received| {

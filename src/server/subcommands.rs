@@ -1,4 +1,4 @@
-//! The subcommands of memhold's own, a row each: `memhold dump`, `memhold load`. What they do is in `tools`, which makes its command
+//! The subcommands of memhold's own, a row each: `memhold dump`, `load` and `bench`. What they do is in `tools`, which makes its command
 //! lines from these rows; the man page and the completions are loops over them.
 
 /// A word that may stand first on the command line, before any option of memcached's.
@@ -102,7 +102,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
                 long: "trace",
                 value: "NAME|FILE",
                 default: "",
-                help: "Play a trace instead, and tell how much of it was found; --server and --json count",
+                help: "Play a trace instead, and tell how much of it was found; only --server and --json go with it",
             },
             Flag {
                 long: "tls-ca",

@@ -119,11 +119,11 @@ impl Started {
         writer.number(descriptors.len() as u64 + 1);
         for fd in std::iter::once(arena.as_fd()).chain(descriptors) {
             writer.number(u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX));
-            socket::set_outlives_exec(fd, true)?;
+            socket::outlive_exec(fd)?;
         }
         handover.write(&mut writer);
         let paper = paper::write(&writer.into_bytes())?;
-        socket::set_outlives_exec(paper.as_fd(), true)?;
+        socket::outlive_exec(paper.as_fd())?;
         let place = format!("{VARIABLE}={}:{}", std::process::id(), paper.as_raw_fd());
         let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE).map(|(mut name, value)| {
             name.push("=");
@@ -272,19 +272,14 @@ impl Takeover {
     }
 }
 
-/// Owns descriptors that outlived `execve`, which the next one does not.
+/// Owns descriptors that outlived `execve`.
 fn adopt_all(numbers: &[RawFd]) -> Result<Vec<OwnedFd>, String> {
     // The first three are the standard streams.
     if numbers.iter().any(|&fd| fd <= 2) || numbers.iter().collect::<HashSet<_>>().len() < numbers.len() {
         return Err("the handover names a descriptor twice".to_owned());
     }
-    let adopt = |&fd: &RawFd| {
-        let owned = socket::adopt(fd)?;
-        socket::set_outlives_exec(owned.as_fd(), false)?;
-        Ok(owned)
-    };
-    let told = |(fd, error): (&RawFd, io::Error)| format!("descriptor {fd}: {}", reason(&error));
-    numbers.iter().map(|fd| adopt(fd).map_err(|error| told((fd, error)))).collect()
+    let told = |fd, error: io::Error| format!("descriptor {fd}: {}", reason(&error));
+    numbers.iter().map(|&fd| socket::adopt(fd).map_err(|error| told(fd, error))).collect()
 }
 
 /// The descriptor in the variable, if it was meant for this process.

@@ -115,44 +115,53 @@ impl Inner {
     /// Whether some other class is clearly older than this one.
     fn is_younger(&self, index: usize) -> bool {
         let own = self.standings[index].age_with_more();
-        self.others(index).max().is_some_and(|(age, ..)| age > own + own / OLDER_PART)
+        self.others(Some(index)).max().is_some_and(|(age, ..)| age > own + own / OLDER_PART)
     }
 
     /// Age after the loss of a page, pages, and number of each class with pages other than `except` (the last number is the large store).
-    fn others(&self, except: usize) -> impl Iterator<Item = (u64, u32, usize)> {
-        let others = self.standings.iter().zip(0..).filter(move |&(_, other)| other != except);
+    fn others(&self, except: Option<usize>) -> impl Iterator<Item = (u64, u32, usize)> {
+        let others = self.standings.iter().zip(0..).filter(move |&(_, other)| Some(other) != except);
         let rated = others.map(|(standing, other)| (standing.age_with_less(), standing.pages(), other));
         rated.filter(|&(_, pages, _)| pages > 0)
     }
 
     /// The class to take a page from: the oldest, of equals the one with the most pages. In later rounds the next ones in turn, since no
-    /// page of the oldest could be had: clients may hold something in each.
-    fn victim(&self, except: usize, round: u32) -> Option<usize> {
+    /// page of the oldest could be had: clients may hold something in each. The last page of a class is taken last.
+    fn victim(&self, except: Option<usize>, round: u32) -> Option<usize> {
         if round == 0 {
             return self.others(except).max().map(|(.., other)| other);
         }
-        let mut others: Vec<_> = self.others(except).collect();
+        let losing_all = round >= ROUNDS_MAX / 2;
+        let mut others: Vec<_> = self.others(except).filter(|&(_, pages, _)| pages > 1 || losing_all).collect();
         others.sort_unstable_by(|one, other| other.cmp(one));
         let place = round as usize % others.len().max(1);
         others.get(place).map(|&(.., other)| other)
     }
 
-    /// Looks for the items of a class that should go next, and compares it with the others. Not among pinned ones: where few items are
-    /// looked at, the same would be found again and again.
+    /// Looks for the items of a class that should go next, and compares it with the others.
     pub fn seek_victims(&self, class: &mut Class, now: Now) {
+        self.seek_victims_among(class, LOOKS, now);
+    }
+
+    fn seek_victims_among(&self, class: &mut Class, looks: u32, now: Now) {
         let mut sample = Sample::default();
-        class.sample(&self.arena, LOOKS, |chunk, state| {
-            let name = chunk.name();
-            if let Some(score) = self.score(chunk, state, now)
-                && !self.is_pinned(name, state)
-                && !self.facts.is_draining(self.arena.page_of(name))
-            {
-                sample.look(name, state, score);
+        let all = class.sample(&self.arena, looks, |chunk, state| {
+            if !self.facts.is_draining(self.arena.page_of(chunk.name())) {
+                self.look(&mut sample, chunk, state, now);
             }
         });
-        class.queue.fill(sample);
+        class.queue.fill(sample, all);
         self.show_standing(class);
         class.queue.is_younger = self.is_younger(class.index as usize);
+    }
+
+    /// Looks at an item that may go. A pinned one may not: where few are looked at, the same would be found again and again.
+    fn look(&self, sample: &mut Sample, chunk: Chunk<'_>, state: State, now: Now) {
+        if let Some(score) = self.score(chunk, state, now)
+            && !self.is_pinned(chunk.name(), state)
+        {
+            sample.look(chunk.name(), state, score);
+        }
     }
 
     /// An item's score, higher than any if its time is over; `None` for one that cannot be evicted.
@@ -260,24 +269,40 @@ impl Inner {
 
     /// Empties a page of another class and takes it; the pool's account of pages in use does not change. `round` counts the attempts.
     pub fn steal_page(&self, index: usize, round: u32, now: Now) -> Option<u32> {
-        let victim = self.victim(index, round)?;
-        let emptied = if victim == self.slabs.len() {
-            self.empty_large_page(&mut lock(&self.large), now)
-        } else {
-            self.empty_some_page(&mut lock(&self.slabs[victim]), Regard::Worth, round, now)
-        };
+        let (victim, emptied) = self.empty_page_of_oldest(Some(index), round, now)?;
         let number = |index: usize| if index == self.slabs.len() { self.classes.large } else { index as u32 + 1 };
-        self.tell_move(number(victim), number(index), emptied);
-        if !emptied {
-            return None;
-        }
-        self.pages_moved.fetch_add(1, Ordering::Relaxed);
-        self.pool.take(&self.arena, 0)
+        self.tell_move(number(victim), number(index), emptied.is_some());
+        self.pages_moved.fetch_add(u64::from(emptied.is_some()), Ordering::Relaxed);
+        emptied
     }
 
-    /// Empties the least worthy of a few pages of a class and gives it to the pool.
-    pub fn empty_some_page(&self, class: &mut Class, regard: Regard, round: u32, now: Now) -> bool {
-        let Some(page) = self.least_worthy_page(class, round, now) else { return false };
+    /// Empties the page that is worth least of the class whose turn it is, or of the large store; tells whose, and the page if that
+    /// succeeded. It is the caller's then, and not the pool's, where somebody else might take it first.
+    pub fn empty_page_of_oldest(&self, thief: Option<usize>, round: u32, now: Now) -> Option<(usize, Option<u32>)> {
+        for _ in &self.standings {
+            let victim = self.victim(thief, round)?;
+            let Some(class) = self.slabs.get(victim) else {
+                let emptied = self.empty_large_page(&mut lock(&self.large), now);
+                return Some((victim, if emptied { self.pool.take(&self.arena, 0) } else { None }));
+            };
+            let mut class = lock(class);
+            if round > 0 || class.pages().len() > 1 || self.may_lose_all(&mut class, thief, now) {
+                return Some((victim, self.empty_some_page(&mut class, Regard::Worth, round, now)));
+            }
+        }
+        None
+    }
+
+    /// Whether the class is the oldest even though it would lose all that it has, its youngest item too; how young that was when some were
+    /// looked at says little, so all are. And then it is lost only to one that is clearly younger.
+    fn may_lose_all(&self, class: &mut Class, thief: Option<usize>, now: Now) -> bool {
+        self.seek_victims_among(class, u32::MAX, now);
+        self.victim(thief, 0) == Some(class.index as usize) && thief.is_none_or(|thief| self.is_younger(thief))
+    }
+
+    /// Empties the least worthy of a few pages of a class. It is the caller's then.
+    pub fn empty_some_page(&self, class: &mut Class, regard: Regard, round: u32, now: Now) -> Option<u32> {
+        let page = self.least_worthy_page(class, round, now)?;
         self.empty_page(class, page, regard, now)
     }
 
@@ -309,8 +334,8 @@ impl Inner {
         Some(worth)
     }
 
-    /// Empties a page: what is worth keeping moves to free chunks of the class, the rest goes.
-    pub fn empty_page(&self, class: &mut Class, page: u32, regard: Regard, now: Now) -> bool {
+    /// Empties a page: what is worth keeping moves to free chunks of the class, the rest goes. The page is the caller's then.
+    fn empty_page(&self, class: &mut Class, page: u32, regard: Regard, now: Now) -> Option<u32> {
         class.set_draining(&self.facts, page, true);
         let carved = self.arena.geometry(page).carved;
         for number in 0..carved {
@@ -334,26 +359,22 @@ impl Inner {
                 false
             };
             if gone && let Some(page) = class.give(&self.arena, &self.facts, offset) {
-                self.pool.give(&self.arena, page);
                 self.show_standing(class);
-                return true;
+                return Some(page);
             }
         }
         class.set_draining(&self.facts, page, false);
-        false
+        None
     }
 
     /// A chunk elsewhere in its class for an item of a page that is emptied, if it is worth one.
     fn room_for(&self, class: &mut Class, chunk: Chunk<'_>, state: State, regard: Regard, now: Now) -> Option<usize> {
-        if regard == Regard::Life {
-            return class.take(&self.arena, &self.facts);
-        }
-        if rank::score(chunk, state, now) >= class.queue.threshold {
-            return None;
-        }
         let free = class.take(&self.arena, &self.facts);
         // Of a class with only this page, no other item can go.
-        free.or_else(|| if class.pages().len() > 1 && self.evict { self.evict_one(class, now) } else { None })
+        if free.is_some() || regard == Regard::Life || !self.evict || class.pages().len() == 1 {
+            return free;
+        }
+        if rank::score(chunk, state, now) < class.queue.threshold { self.evict_one(class, now) } else { None }
     }
 
     /// Copies an item to another chunk of its class and leaves a draft in the old one. If the item cannot be moved the new
@@ -389,33 +410,58 @@ impl Inner {
 
     /// A piece for a large item.
     pub fn take_piece(&self, order: u32, kind: Kind, now: Now) -> Option<usize> {
-        let large_index = self.slabs.len();
         for round in 0..ROUNDS_MAX {
             let mut large = lock(&self.large);
-            if let Some(offset) = large.take(&self.arena, order, kind) {
-                return Some(offset);
+            let found = self.take_deserved_piece(&mut large, order, kind, now);
+            if found.is_some() {
+                return found;
             }
-            let deserves = large.pages() == 0 || self.is_younger(large_index);
-            let leave = if deserves { 0 } else { self.reserve_pages() };
-            if let Some(page) = self.pool.take(&self.arena, leave) {
-                self.adopt_large(&mut large, page);
-                continue;
-            }
-            self.wants_pages.store(true, Ordering::Relaxed);
             if !self.evict {
                 break;
             }
-            if !deserves && self.evict_large(&mut large, now) {
-                continue;
-            }
             drop(large);
-            if let Some(page) = self.steal_page(large_index, round, now) {
-                self.adopt_large(&mut lock(&self.large), page);
+            let stolen = self.steal_page(self.slabs.len(), round, now);
+            large = lock(&self.large);
+            if let Some(page) = stolen {
+                self.adopt_large(&mut large, page);
             } else {
-                self.evict_large(&mut lock(&self.large), now);
+                self.evict_large(&mut large, now);
+            }
+            // Before anybody else takes it: a round that had to be repeated for that would look as if nothing could be had.
+            let found = large.take(&self.arena, order, kind);
+            if found.is_some() {
+                return found;
             }
         }
         lock(&self.large).counts.outofmemory += 1;
+        None
+    }
+
+    /// A piece that is free, of a page of the pool, or of large items that are older than what others have.
+    fn take_deserved_piece(
+        &self,
+        large: &mut MutexGuard<'_, Large>,
+        order: u32,
+        kind: Kind,
+        now: Now,
+    ) -> Option<usize> {
+        let index = self.slabs.len();
+        for _ in 0..ROUNDS_MAX {
+            let found = large.take(&self.arena, order, kind);
+            if found.is_some() {
+                return found;
+            }
+            let deserves = large.pages() == 0 || self.is_younger(index);
+            let leave = if deserves { 0 } else { self.reserve_pages() };
+            if let Some(page) = self.pool.take(&self.arena, leave) {
+                self.adopt_large(large, page);
+                continue;
+            }
+            self.wants_pages.store(true, Ordering::Relaxed);
+            if deserves || !self.evict || !self.evict_large(large, now) {
+                return None;
+            }
+        }
         None
     }
 
@@ -427,14 +473,8 @@ impl Inner {
     /// Looks for the large items that should go next.
     pub fn seek_large_victims(&self, large: &mut Large, now: Now) {
         let mut sample = Sample::default();
-        large.sample(&self.arena, LOOKS, |chunk, state| {
-            if let Some(score) = self.score(chunk, state, now)
-                && !self.is_pinned(chunk.name(), state)
-            {
-                sample.look(chunk.name(), state, score);
-            }
-        });
-        large.queue.fill(sample);
+        large.sample(&self.arena, LOOKS, |chunk, state| self.look(&mut sample, chunk, state, now));
+        large.queue.fill(sample, false);
         self.show_large_standing(large);
     }
 

@@ -36,8 +36,10 @@ pub struct Standing {
 impl Standing {
     fn show(&self, pages: usize, queue: &Queue) {
         let (age, count) = (queue.age(), pages as u64);
+        // Whoever has one page loses all in it.
+        let less = if count == 1 { queue.youngest_age() } else { age / (count + 1) * count };
         self.pages.store(u32::try_from(pages).unwrap_or(u32::MAX), Ordering::Relaxed);
-        self.age_with_less.store(age / (count + 1) * count, Ordering::Relaxed);
+        self.age_with_less.store(less, Ordering::Relaxed);
         self.age_with_more.store(age.checked_div(count).map_or(0, |part| age + part), Ordering::Relaxed);
     }
 

@@ -1,7 +1,6 @@
 //! Background work, in bounded steps: the sweep for expired items, pages kept free in advance, shrinking to a lower limit, and
 //! looking how old the classes are that evict nothing.
 
-use super::evict::Regard;
 use super::expiry::STRETCH;
 use super::inner::Inner;
 use super::memory::Kind;
@@ -136,14 +135,9 @@ impl Inner {
     }
 
     fn empty_oldest(&self, now: Now) -> bool {
-        let rated =
-            self.standings.iter().zip(0..).map(|(standing, index)| (standing.age_with_less(), standing.pages(), index));
-        let Some((.., index)) = rated.filter(|&(_, pages, _)| pages > 0).max() else { return false };
-        if index == self.slabs.len() {
-            self.empty_large_page(&mut lock(&self.large), now)
-        } else {
-            self.empty_some_page(&mut lock(&self.slabs[index]), Regard::Worth, 0, now)
-        }
+        let Some((_, Some(page))) = self.empty_page_of_oldest(None, 0, now) else { return false };
+        self.pool.give(&self.arena, page);
+        true
     }
 
     /// A class that evicts nothing does not learn its age by evicting: look at it here. And what its age counts depends on the others.

@@ -1,7 +1,7 @@
 //! Who leaves first: what an item's idle time counts, whom a class evicts next, and how old the class is beside the others.
 //!
-//! An item's score is the time since its last recorded access, times [`PROBATION_WEIGHT`] while it was never hit: newcomers have a
-//! third of the others' time to prove themselves. A class looks at some of its items chosen at random and queues one in
+//! An item's score is the time since its last recorded access, times [`PROBATION_WEIGHT`] while it was never hit: newcomers have
+//! half of the others' time to prove themselves. A class looks at some of its items chosen at random and queues one in
 //! [`LOOKS_PER_VICTIM`] of them, those with the highest scores, to be evicted next. The lowest score that is queued is the class's
 //! threshold: about one in so many items is older.
 //!
@@ -39,6 +39,8 @@ pub fn score(chunk: Chunk<'_>, state: State, now: Now) -> u32 {
 pub struct Sample {
     looked: u32,
     proven: u32,
+    /// The lowest score.
+    youngest: Option<u32>,
     /// Ascending by score.
     best: ArrayVec<(u32, Ref), QUEUE_MAX>,
 }
@@ -48,6 +50,7 @@ impl Sample {
     pub fn look(&mut self, name: Ref, state: State, score: u32) {
         self.looked += 1;
         self.proven += u32::from(state.has(MAIN));
+        self.youngest = Some(self.youngest.map_or(score, |youngest| youngest.min(score)));
         if self.best.is_full() {
             if self.best.first().is_some_and(|&(least, _)| score <= least) {
                 return;
@@ -66,6 +69,8 @@ pub struct Queue {
     victims: ArrayVec<(u32, Ref), QUEUE_MAX>,
     /// The score from which on items are old, in ticks.
     pub threshold: u32,
+    /// The lowest score there was, in ticks.
+    youngest: u32,
     /// Of [`UNIT`] items, how many have proved themselves.
     proven: u32,
     /// How much its age counts beside other classes, of [`UNIT`].
@@ -79,17 +84,16 @@ pub struct Queue {
 impl Default for Queue {
     fn default() -> Queue {
         let victims = ArrayVec::new();
-        Queue { victims, threshold: 0, proven: 0, weight: UNIT, is_younger: false, evicting: false }
+        Queue { victims, threshold: 0, youngest: 0, proven: 0, weight: UNIT, is_younger: false, evicting: false }
     }
 }
 
 impl Queue {
-    /// Takes over what was found in a sample.
-    pub fn fill(&mut self, sample: Sample) {
-        let Sample { looked, proven, best } = sample;
-        if looked == 0 {
-            return;
-        }
+    /// Takes over what was found in a sample, or in all there is.
+    pub fn fill(&mut self, sample: Sample, all: bool) {
+        let Sample { looked, proven, youngest, best } = sample;
+        let Some(youngest) = youngest else { return };
+        self.youngest = youngest;
         let wanted = (looked / LOOKS_PER_VICTIM).max(1) as usize;
         let spare = best.len().saturating_sub(wanted);
         self.victims = best.into_iter().skip(spare).collect();
@@ -97,7 +101,7 @@ impl Queue {
         if let Some(&(least, _)) = self.victims.first()
             && least < u32::MAX
         {
-            let known = if self.threshold == 0 { least } else { self.threshold };
+            let known = if all || self.threshold == 0 { least } else { self.threshold };
             self.threshold = known - known / 4 + least / 4;
         }
     }
@@ -134,6 +138,11 @@ impl Queue {
     pub fn age(&self) -> u64 {
         u64::from(self.threshold) * u64::from(self.weight)
     }
+
+    /// The weighted age of the youngest item.
+    pub fn youngest_age(&self) -> u64 {
+        u64::from(self.youngest) * u64::from(self.weight)
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +154,7 @@ mod tests {
         let mut sample = Sample::default();
         let state = State::of(Kind::Item).with(MAIN, proven);
         scores.for_each(|score| sample.look(Ref(score), state, score));
-        queue.fill(sample);
+        queue.fill(sample, false);
     }
 
     #[test]

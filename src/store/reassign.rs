@@ -122,7 +122,11 @@ impl Inner {
             large.pages() >= 2 && self.empty_large_page(&mut large, now)
         } else {
             let mut class = lock(&self.slabs[place]);
-            class.pages().len() >= 2 && self.empty_some_page(&mut class, Regard::Life, 0, now)
+            if class.pages().len() < 2 {
+                return false;
+            }
+            let emptied = self.empty_some_page(&mut class, Regard::Life, 0, now);
+            emptied.inspect(|&page| self.pool.give(&self.arena, page)).is_some()
         }
     }
 

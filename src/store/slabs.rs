@@ -335,10 +335,9 @@ impl Class {
     }
 
     /// Shows `visit` the items among `looks` chunks chosen at random, some maybe more than once; of a class that has no more
-    /// chunks than that, all of them.
-    pub fn sample(&mut self, arena: &Arena, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) {
-        let (size, pages) = (self.chunk_size, &self.pages[..]);
-        let offset = |page, number: u32| arena.page_offset(page) + number as usize * size;
+    /// chunks than that, all of them. Says whether it was all.
+    pub fn sample(&mut self, arena: &Arena, looks: u32, mut visit: impl FnMut(Chunk<'_>, State)) -> bool {
+        let (pages, mut random) = (&self.pages, self.random);
         let mut look = |offset| {
             let chunk = Chunk::at(arena, offset);
             let state = chunk.state();
@@ -348,13 +347,14 @@ impl Class {
         };
         let carved = |page| arena.geometry(page).carved;
         if pages.len() <= looks as usize && pages.iter().map(|&page| carved(page)).sum::<u32>() <= looks {
-            pages.iter().for_each(|&page| (0..carved(page)).for_each(|number| look(offset(page, number))));
-            return;
+            for &page in pages {
+                (0..carved(page)).for_each(|number| look(self.chunk_offset(arena, page, number)));
+            }
+            return true;
         }
-        let random = &mut self.random;
         let mut below = |limit: u32| {
-            *random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            ((u64::from(*random) * u64::from(limit)) >> 32) as u32
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((u64::from(random) * u64::from(limit)) >> 32) as u32
         };
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         let mut chosen = ArrayVec::<usize, SAMPLED_AT_ONCE>::new();
@@ -362,7 +362,7 @@ impl Class {
             let page = pages[below(count) as usize];
             // What was never carved may look like an item of the page's last owner.
             if carved(page) > 0 {
-                let offset = offset(page, below(carved(page)));
+                let offset = self.chunk_offset(arena, page, below(carved(page)));
                 arena.prefetch_header(offset);
                 chosen.push(offset);
             }
@@ -370,6 +370,8 @@ impl Class {
                 chosen.drain(..).for_each(&mut look);
             }
         }
+        self.random = random;
+        false
     }
 
     /// Checks the books of the class: counts, lists and places agree.

@@ -363,6 +363,33 @@ fn pinned_items_that_are_the_oldest_do_not_stop_others_from_being_evicted() {
 }
 
 #[test]
+fn a_few_young_items_where_many_were_old_stay_while_older_ones_can_go() {
+    let store = Store::open(&config(8)).expect("memory");
+    let key = |number: u32| number.to_be_bytes();
+    for number in 0..2_000 {
+        set(&store, &key(number), &[7; 20], 0, Now::at(1000, 0)).expect("there is room");
+    }
+    for number in 0..100u32 {
+        set(&store, &key(5_000 + number), &[7; 100_000], 0, Now::at(1000, 0)).expect("something can go");
+    }
+    // Now that memory is short the class learns how old they are; and then it has hardly any.
+    (0..20).for_each(|second| store.maintain(Now::at(1100 + second, 0)));
+    let gone = (4..2_000).filter(|&number| delete(&store, &key(number), Now::at(1120, 0))).count();
+    assert!(gone > 0, "some of them had not been evicted");
+    for number in 0..1_000u32 {
+        let now = Now::at(1120, number / 40);
+        for young in 0..4 {
+            set(&store, &key(young), &[7; 20], 0, now).expect("something can go");
+        }
+        set(&store, &key(10_000 + number), &[7; 100_000], 0, now).expect("something can go");
+        for young in 0..4 {
+            assert!(get(&store, &key(young), now).is_some(), "{young} went for large item {number}");
+        }
+    }
+    store.check(Now::at(1121, 0)).expect("sound");
+}
+
+#[test]
 fn a_pinned_value_outlives_its_item() {
     let store = Store::open(&config(16)).expect("memory");
     let now = Now::at(1000, 0);

@@ -28,6 +28,14 @@ pub fn open_files_most() -> io::Result<u64> {
     Ok(limit(libc::RLIMIT_NOFILE)?.rlim_max)
 }
 
+/// Lets as many files be open as this user may have.
+///
+/// # Errors
+/// The system's.
+pub fn open_files_at_most() -> io::Result<()> {
+    set_open_files(open_files_most()?)
+}
+
 /// Sets the limit of open files, up or down. Down, it can be raised again: a next version may be told to serve more.
 ///
 /// # Errors

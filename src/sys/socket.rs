@@ -23,25 +23,25 @@ pub fn local_address(fd: RawFd) -> io::Result<SockAddr> {
     ask(fd, libc::getsockname)
 }
 
-/// Owns a descriptor that was handed to this process when it was started. The caller asks for each only once.
+/// Owns a descriptor that another process handed to this one, and that the program in this one's place shall not have. The caller asks
+/// for each only once.
 ///
 /// # Errors
 /// When no such descriptor is open.
 pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: asks for flags, changes nothing; a number that is not open is answered with an error.
-    check(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
-    // SAFETY: it is open, and whoever started us left it to us alone.
+    // SAFETY: plain numbers; one that is not open is answered with an error.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and whoever handed it over left it to us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Chooses whether a descriptor is still open in the program that takes this one's place (`execve`).
+/// Leaves a descriptor open in the program that takes this one's place (`execve`).
 ///
 /// # Errors
 /// The system's.
-pub fn set_outlives_exec(fd: BorrowedFd<'_>, outlives: bool) -> io::Result<()> {
-    let flags = if outlives { 0 } else { libc::FD_CLOEXEC };
+pub fn outlive_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: a plain number, and a descriptor that is open while it is borrowed.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, flags) })
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) })
 }
 
 /// The receive queue of the network card by which the bytes of `fd` come; `None` where there is none (loopback), or when it cannot be told.

@@ -17,7 +17,7 @@ use crate::sys::reason;
 use indicatif::ProgressBar;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -388,12 +388,16 @@ struct Target {
 
 impl Target {
     fn create(path: &Path, force: bool) -> Result<Target, Failure> {
-        let exists = || Failure(format!("{}: there is such a file; --force replaces it", path.display()));
-        if !force && path.symlink_metadata().is_ok() {
-            return Err(exists());
-        }
+        let failed = |why: &str| Failure(format!("{}: {why}", path.display()));
         if path.is_dir() {
-            return Err(Failure(format!("{}: is a directory", path.display())));
+            return Err(failed("is a directory"));
+        }
+        // A device has a name that others need: renaming a file to it would take it away from them.
+        if path.metadata().is_ok_and(|facts| !facts.is_file()) {
+            return Err(failed("is there, and no ordinary file: nothing replaces it"));
+        }
+        if !force && path.symlink_metadata().is_ok() {
+            return Err(failed("there is such a file; --force replaces it"));
         }
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
@@ -407,6 +411,10 @@ impl Target {
                 return Err(Failure(format!("{}: another dump is being written there", partial.display())));
             }
             Err(TryLockError::Error(error)) => return Err(failure(&partial, &error)),
+        }
+        // Between our opening it and our locking it the other may have finished: then it is a dump that is complete, under its name.
+        if !is_named(&partial, &file) {
+            return Err(Failure(format!("{}: another dump has just ended there", partial.display())));
         }
         file.set_len(0).map_err(|error| failure(&partial, &error))?;
         Ok(Target { file, path: path.to_owned(), partial, complete: false })
@@ -436,6 +444,12 @@ impl Target {
         let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
         Ok(())
     }
+}
+
+/// Whether `path` is the name of this very file.
+fn is_named(path: &Path, file: &File) -> bool {
+    let identity = |facts: fs::Metadata| (facts.dev(), facts.ino());
+    path.symlink_metadata().map(identity).ok() == file.metadata().map(identity).ok()
 }
 
 impl Drop for Target {
@@ -496,6 +510,17 @@ mod tests {
         Target::create(&path, true).unwrap().complete(true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
         assert_eq!(names(), ["dump"]);
+
+        // What is no file keeps its name, even if it is empty and nobody would miss what is in it.
+        for name in ["/dev/null", "/"] {
+            assert!(Target::create(Path::new(name), true).is_err(), "{name}");
+        }
+        let opened = File::open(&path).unwrap();
+        assert!(is_named(&path, &opened));
+        fs::rename(&path, folder.join("dump.partial")).unwrap();
+        assert!(!is_named(&path, &opened), "it has another name now");
+        fs::write(&path, "").unwrap();
+        assert!(!is_named(&path, &opened), "and another has its name");
         fs::remove_dir_all(&folder).unwrap();
     }
 }

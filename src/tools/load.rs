@@ -61,16 +61,9 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         counts: Counts::default(),
     };
     load.probe()?;
-    let (mut reader, bar) = open(file, "loading")?;
-    while let Some(items) = reader.next_block().map_err(|broken| Failure(format!("{}: {broken}", file.display())))? {
-        for item in &items {
-            load.add(item)?;
-        }
-        bar.set_position(reader.at());
+    if let Err(Failure(why)) = load.all(file) {
+        return Err(Failure(format!("{why}; {} of {} items had been sent", load.counts.sent, totals.items)));
     }
-    load.send()?;
-    load.answers(0)?;
-    bar.finish_and_clear();
     let [evicted] = load.link.stats(["evictions"])?;
     load.warn(evicted.saturating_sub(evicted_before));
     load.counts.settle(file, &options.server)
@@ -88,11 +81,12 @@ fn verify(file: &Path) -> Result<Totals, Failure> {
 
 fn open(file: &Path, what: &'static str) -> Result<(Reader<File>, ProgressBar), Failure> {
     let failure = |error: &std::io::Error| Failure(format!("{}: {}", file.display(), reason(error)));
-    let input = File::open(file).map_err(|error| failure(&error))?;
-    let facts = input.metadata().map_err(|error| failure(&error))?;
+    // Before it is opened: a pipe into which nobody writes would be waited for.
+    let facts = file.metadata().map_err(|error| failure(&error))?;
     if !facts.is_file() {
         return Err(Failure(format!("{}: not a file; it is read twice, so a pipe will not do", file.display())));
     }
+    let input = File::open(file).map_err(|error| failure(&error))?;
     let reader =
         Reader::begin(input, facts.len()).map_err(|broken| Failure(format!("{}: {broken}", file.display())))?;
     Ok((reader, progress::bar(what, facts.len(), true)))
@@ -142,6 +136,22 @@ impl Load<'_> {
         self.takes_cas = !answer.starts_with(b"CLIENT_ERROR");
         let answer = self.link.ask(format!("md memhold-probe C{never} E1\r\n").as_bytes())?;
         self.takes_stale_cas = !answer.starts_with(b"CLIENT_ERROR");
+        Ok(())
+    }
+
+    /// Sends all that is in the file, and hears what became of it.
+    fn all(&mut self, file: &Path) -> Result<(), Failure> {
+        let (mut reader, bar) = open(file, "loading")?;
+        let broken = |broken| Failure(format!("{}: {broken}", file.display()));
+        while let Some(items) = reader.next_block().map_err(broken)? {
+            for item in &items {
+                self.add(item)?;
+            }
+            bar.set_position(reader.at());
+        }
+        self.send()?;
+        self.answers(0)?;
+        bar.finish_and_clear();
         Ok(())
     }
 

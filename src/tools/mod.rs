@@ -21,12 +21,14 @@ pub mod trace;
 
 use crate::server::exit::{FAILURE, SUCCESS, USAGE};
 use crate::server::subcommands::{SUBCOMMANDS, Subcommand};
-use clap::error::ErrorKind;
+use crate::sys::reason;
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind as Mistake;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
@@ -68,16 +70,24 @@ pub fn run(program: &str, words: &[Vec<u8>]) -> Option<u8> {
         },
     };
     Some(match done {
-        Ok(line) => {
-            // Whoever closed the pipe does not want to know.
-            let _ = writeln!(std::io::stdout(), "{line}");
-            SUCCESS
-        }
+        Ok(line) => say(&name, &format!("{line}\n")),
         Err(Failure(line)) => {
             let _ = writeln!(std::io::stderr(), "{name}: {line}");
             FAILURE
         }
     })
+}
+
+/// Puts the result where it is wanted, and returns the exit code.
+fn say(name: &str, text: &str) -> u8 {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever closed the pipe does not want to know.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr(), "{name}: standard output: {}", reason(&error));
+            FAILURE
+        }
+        _ => SUCCESS,
+    }
 }
 
 /// The command line of a row.
@@ -92,7 +102,9 @@ fn command(row: &'static Subcommand, name: &str) -> Command {
         if flag.value.is_empty() {
             arg = arg.action(ArgAction::SetTrue);
         } else {
-            arg = arg.value_name(flag.value);
+            // An empty word is a variable that was not set; and -1 is a number that is wrong, not an option.
+            arg =
+                arg.value_name(flag.value).value_parser(NonEmptyStringValueParser::new()).allow_negative_numbers(true);
             if !flag.default.is_empty() {
                 arg = arg.default_value(flag.default);
             }
@@ -104,9 +116,8 @@ fn command(row: &'static Subcommand, name: &str) -> Command {
 
 /// Says what clap has to say: help as it is, a mistake in a line.
 fn refuse(name: &str, error: &clap::Error) -> u8 {
-    if error.kind() == ErrorKind::DisplayHelp {
-        let _ = write!(std::io::stdout(), "{error}");
-        return SUCCESS;
+    if error.kind() == Mistake::DisplayHelp {
+        return say(name, &error.to_string());
     }
     // The first paragraph is the mistake; what is missing stands indented below it.
     let text = error.to_string();

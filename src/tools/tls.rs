@@ -57,10 +57,16 @@ impl Tls {
         let session = ClientConnection::new(StdArc::clone(&self.0), name).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(session, socket);
         while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
+            stream.conn.complete_io(&mut stream.sock).map_err(plainly)?;
         }
         Ok(stream)
     }
+}
+
+/// What most probably is the matter with a peer whose bytes are no messages of TLS.
+fn plainly(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    if matches!(inner, Some(Error::InvalidMessage(_))) { io::Error::other("it does not speak TLS") } else { error }
 }
 
 fn make(

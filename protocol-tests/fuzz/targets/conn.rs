@@ -8,7 +8,7 @@ use memhold::protocol::binary::REQUEST_MAGIC;
 use memhold::protocol::limits::LINE_MAX;
 use memhold::settings::Settings;
 use memhold::store::{Config, SlabTable, Store};
-use std::io::IoSlice;
+use std::io::Write as _;
 
 /// The first byte seeds the places of the cuts; the rest is what the client sends.
 pub fn run(bytes: &[u8]) {
@@ -87,11 +87,7 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
 
 fn send(out: &mut Output, answer: &mut Vec<u8>) {
     while !out.is_empty() {
-        let mut slices = [IoSlice::new(b""); 8];
-        let used = out.slices(&mut slices, usize::MAX);
-        let sent = slices[..used].iter().map(|slice| slice.len()).sum();
-        slices[..used].iter().for_each(|slice| answer.extend_from_slice(slice));
-        out.advance(sent);
+        out.send(usize::MAX, |slices| answer.write_vectored(slices)).expect("memory");
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! - [`items`]: what is stored and asked for; [`mix`]: which requests; [`dialect`]: how they are spelled.
 //! - [`outgoing`], [`replies`]: what a connection sends, and what comes back, checked.
-//! - [`player`]: a thread and its connections. [`usage`]: what the server used. [`report`]: what came of it.
+//! - [`player`]: a thread and its connections; [`pace`]: when it sends, and until when.
+//! - [`usage`]: what the server used. [`report`]: what came of it.
 //! - [`options`]: the command line. Here: the threads, and what is shown meanwhile.
 
 pub mod dialect;
@@ -10,6 +11,7 @@ pub mod items;
 pub mod mix;
 pub mod options;
 pub mod outgoing;
+pub mod pace;
 pub mod player;
 pub mod replies;
 pub mod report;
@@ -41,7 +43,11 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 /// # Errors
 /// When the server is not there, goes away, or gives a wrong answer.
 pub fn run(options: &Options) -> Result<String, Failure> {
+    // Before anything is stored: a process that is not there is known at once.
+    let pid = options.pid;
+    pid.map(Cpu::of).transpose().map_err(|error| unseen(options, &error))?;
     let plan = Arc::new(plan(options));
+    let mut unfilled = 0;
     let mut players = Vec::new();
     for number in 0..options.threads {
         let connections = (options.connections + number) / options.threads;
@@ -54,13 +60,13 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         players = play(players, stored, |number| Limit::Fill { rest: number, step })?;
         bar.finish_and_clear();
         for player in &mut players {
-            player.take_report()?;
+            unfilled += player.take_report()?.counts.refused;
         }
     }
     let time = Duration::from_secs_f64(options.seconds);
     let bar = progress::timed(time.as_millis() as u64);
     plan.answered.store(0, Ordering::Relaxed);
-    let used = options.pid.map(Cpu::of).transpose().map_err(|error| unseen(options, &error))?;
+    let used = pid.map(Cpu::of).transpose().map_err(|error| unseen(options, &error))?;
     let start = plan.clock.running_nanos();
     let mut last = (start, 0);
     let measured = || {
@@ -72,8 +78,8 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     };
     let players = play(players, measured, |_| Limit::For(time))?;
     bar.finish_and_clear();
-    let mut all = Report::new()?;
-    if let (Some(pid), Some(before)) = (options.pid, used) {
+    let mut all = Report { unfilled, ..Report::new()? };
+    if let (Some(pid), Some(before)) = (pid, used) {
         all.server = Some(Cpu::of(pid).map_err(|error| unseen(options, &error))?.since(before));
     }
     for mut player in players {
@@ -86,7 +92,9 @@ fn plan(options: &Options) -> Plan {
     let bursts = options.rate as f64 / options.pipeline as f64 / options.connections as f64;
     let Options { key_len, value_len, skew, keys: count, .. } = *options;
     let shape = Shape { head: *HEADS[0], count, key_len, value_len, skew };
-    let counters = Shape { head: *HEADS[1], count: count.div_ceil(ITEMS_PER_COUNTER), skew: 0.0, ..shape };
+    // What a counter is stored as is the dialect's.
+    let counters =
+        Shape { head: *HEADS[1], count: count.div_ceil(ITEMS_PER_COUNTER), value_len: (0, 0), skew: 0.0, ..shape };
     Plan {
         dialect: options.dialect,
         mix: options.mix,

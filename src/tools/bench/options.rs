@@ -6,7 +6,8 @@ use super::mix::Mix;
 use crate::tools::link::{Login, Target};
 use crate::tools::tls::Tls;
 use crate::tools::{Failure, text};
-use clap::ArgMatches;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Id};
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -61,6 +62,7 @@ impl Options {
     /// # Errors
     /// The line that says what is wrong with which option.
     pub fn read(matches: &mut ArgMatches) -> Result<Options, Failure> {
+        let trace = trace(matches)?;
         let threads = number(matches, "threads", 1..=256)? as usize;
         let connections = number(matches, "connections", 1..=100_000)? as usize;
         if connections < threads {
@@ -96,9 +98,20 @@ impl Options {
             fill: !matches.get_flag("no-fill"),
             awake: matches.get_flag("awake"),
             pid: Some(pid).filter(|pid| *pid > 0),
-            trace: Some(text(matches, "trace")).filter(|trace| !trace.is_empty()),
+            trace,
             json: matches.get_flag("json"),
         })
+    }
+}
+
+/// The trace, if one is wanted. What else was typed would not count, which somebody who asks for TLS has to be told.
+fn trace(matches: &mut ArgMatches) -> Result<Option<String>, Failure> {
+    let Some(trace) = matches.remove_one("trace") else { return Ok(None) };
+    let is_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let other = matches.ids().map(Id::as_str).find(|id| !["server", "json"].contains(id) && is_typed(id));
+    match other {
+        Some(other) => Err(Failure(format!("--trace: goes with --server and --json only, not with --{other}"))),
+        None => Ok(Some(trace)),
     }
 }
 

@@ -11,6 +11,8 @@ use super::dialect::Dialect;
 use super::items::Items;
 use super::mix::{Draws, Kind, Mix};
 use super::outgoing::Outgoing;
+pub use super::pace::Limit;
+use super::pace::Run;
 use super::replies::{Counts, Replies, Wrong};
 use super::report::Report;
 use crate::clock::Clock;
@@ -76,23 +78,6 @@ impl Plan {
     }
 }
 
-/// When to stop.
-#[derive(Clone, Copy)]
-pub enum Limit {
-    /// Once these items are stored, each once, and behind them the counters if any are counted up: those whose number leaves `rest`
-    /// when divided by `step`.
-    Fill {
-        /// First number.
-        rest: u64,
-        /// From one to the next.
-        step: u64,
-    },
-    /// After this time.
-    For(Duration),
-    /// After so many bursts.
-    Bursts(u64),
-}
-
 /// Requests in a burst while the items are stored.
 const FILL_PIPELINE: usize = 32;
 /// How long a server may owe an answer.
@@ -131,26 +116,6 @@ struct Conn {
     due: u64,
     /// The number of the next one among the bursts of all connections.
     next_turn: usize,
-}
-
-/// A run under way.
-struct Run {
-    limit: Limit,
-    /// When it ends, if it ends by time.
-    end: u64,
-    /// When it began.
-    start: u64,
-    /// Nanoseconds from a burst of one connection to the next one's; 0 when flat out.
-    step: f64,
-    /// The number of the burst that is due next, over all connections.
-    turn: usize,
-}
-
-impl Run {
-    /// When a burst is due.
-    fn due(&self, turn: usize) -> u64 {
-        self.start + (self.step * turn as f64) as u64
-    }
 }
 
 impl Player {
@@ -207,6 +172,7 @@ impl Player {
             let now = plan.clock.running_nanos();
             let nearest = self.start_due(&mut run, now)?;
             if self.busy == 0 && self.is_over(&run, now) {
+                self.report.unsent += self.unsent(&run);
                 return Ok(());
             }
             if plan.broken.load(Ordering::Relaxed) {
@@ -253,11 +219,15 @@ impl Player {
 
     /// At a rate: starts what is due on idle connections. Says when to look again.
     fn start_due(&mut self, run: &mut Run, now: u64) -> Result<u64, Failure> {
+        // What is due before the end is sent, even if we look a moment later: only one that was busy is left out.
+        let now = now.min(run.end.saturating_sub(1));
         // The end is a moment to be awake for, too.
         if run.step == 0.0 || self.is_over(run, now) {
             return Ok(run.end);
         }
-        // One that is still busy when its turn comes goes on by itself.
+        // Once for each connection is enough, however many turns there were since we looked last. One that is still busy when its turn
+        // comes goes on by itself.
+        run.turn = run.turn.max(run.turns_before(now + 1).saturating_sub(self.conns.len()));
         while run.due(run.turn) <= now {
             let number = run.turn % self.conns.len();
             run.turn += 1;
@@ -267,6 +237,16 @@ impl Player {
             }
         }
         Ok(run.due(run.turn).min(run.end))
+    }
+
+    /// At a rate: requests that were due in time and were never sent.
+    fn unsent(&self, run: &Run) -> u64 {
+        if run.step == 0.0 || run.end == u64::MAX {
+            return 0;
+        }
+        let (turns, count) = (run.turns_before(run.end), self.conns.len());
+        let left = |conn: &Conn| turns.saturating_sub(conn.next_turn).div_ceil(count);
+        (self.conns.iter().map(left).sum::<usize>() * self.plan.pipeline) as u64
     }
 
     fn is_over(&self, run: &Run, now: u64) -> bool {

@@ -30,8 +30,10 @@ pub struct Counts {
     pub hits: u64,
     /// Keys that were not.
     pub misses: u64,
-    /// What the server refused to store for lack of memory.
+    /// What the server refused to store, for lack of memory or because it is too large.
     pub refused: u64,
+    /// Requests to touch, to count or to delete that found no item.
+    pub absent: u64,
 }
 
 impl Counts {
@@ -41,6 +43,7 @@ impl Counts {
         self.hits += other.hits;
         self.misses += other.misses;
         self.refused += other.refused;
+        self.absent += other.absent;
     }
 
     fn answer(&mut self, kind: Kind) {
@@ -56,8 +59,10 @@ pub struct Wrong(pub String);
 const HEADER_LEN: usize = 24;
 /// Bytes of the longest line: `VALUE`, a key, two numbers.
 const LINE_MAX: usize = 1024;
-/// Status of a binary reply that says there is no such item.
+/// Statuses of binary replies (section 6.3): done; no such item; a value that is too large, and no memory for it.
+const DONE: [u8; 2] = [0, 0];
 const NOT_FOUND: [u8; 2] = [0, 1];
+const REFUSED: [[u8; 2]; 2] = [[0, 3], [0, 0x82]];
 
 /// One connection's replies.
 #[derive(Default)]
@@ -188,6 +193,10 @@ impl Replies {
                 counts.answer(kind);
             }
             (Some(Expect::Done(kind)), line) if is_done(kind, line) => counts.answer(kind),
+            (Some(Expect::Done(kind)), b"NOT_FOUND" | b"NF" | b"EN") if may_be_absent(kind) => {
+                counts.absent += 1;
+                counts.answer(kind);
+            }
             _ => return false,
         }
         true
@@ -206,10 +215,11 @@ impl Replies {
     fn frame(&mut self, items: &Items, head: &[u8], counts: &mut Counts) -> Result<Option<Body>, Wrong> {
         let header: &[u8; HEADER_LEN] = head.try_into().map_err(|_| wrong(head))?;
         let [0x81, opcode, _, _, extras_len, _, status @ ..] = *header else { return Err(wrong(head)) };
+        let wrong = || Wrong(format!("a frame of opcode {opcode:#04x} with status {:#04x}", status[1]));
         let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let (status, body_len, opaque) = ([status[0], status[1]], word(8) as usize, word(12));
         let expected = match opcode {
-            opcode::NOOP => return if self.end(counts) { Ok(None) } else { Err(wrong(head)) },
+            opcode::NOOP => return if self.end(counts) { Ok(None) } else { Err(wrong()) },
             // What is skipped was not found.
             opcode::GETQ => loop {
                 match self.expected.pop_front() {
@@ -219,11 +229,11 @@ impl Replies {
             },
             _ => self.expected.pop_front(),
         };
-        let (hit, skip) = (status == [0, 0], usize::from(extras_len));
+        let (hit, skip) = (status == DONE, usize::from(extras_len));
         let answered = match expected {
             Some(Expect::Value(item) | Expect::LastValue(item)) if hit => {
                 let answers = matches!(expected, Some(Expect::LastValue(_))).then_some(Kind::Get);
-                let length = body_len.checked_sub(skip).ok_or_else(|| wrong(head))?;
+                let length = body_len.checked_sub(skip).ok_or_else(wrong)?;
                 return body(items, item, skip, length, 0, answers).map(Some);
             }
             Some(Expect::LastValue(_)) if status == NOT_FOUND => {
@@ -231,16 +241,15 @@ impl Replies {
                 Kind::Get
             }
             Some(Expect::Done(kind)) if opcode_of(kind) == opcode => {
-                let may_refuse = matches!(kind, Kind::Set | Kind::Incr);
-                if !hit && status != NOT_FOUND {
-                    counts.refused += u64::from(may_refuse);
-                    if !may_refuse {
-                        return Err(wrong(head));
-                    }
+                match kind {
+                    _ if hit => {}
+                    _ if status == NOT_FOUND && may_be_absent(kind) => counts.absent += 1,
+                    Kind::Set | Kind::Incr if REFUSED.contains(&status) => counts.refused += 1,
+                    _ => return Err(wrong()),
                 }
                 kind
             }
-            _ => return Err(wrong(head)),
+            _ => return Err(wrong()),
         };
         counts.answer(answered);
         let ignored = Body { item: None, skip: 0, value_len: 0, len: body_len, at: 0, answers: None };
@@ -285,16 +294,19 @@ fn body(
     Ok(Body { item: Some(item), skip, value_len: length, len: skip + length + tail, at: 0, answers })
 }
 
-/// Whether a line of text or meta says that such a request was done, or that there was no item to do it with.
+/// Whether it needs an item that is there, and may be told that there is none.
+fn may_be_absent(kind: Kind) -> bool {
+    matches!(kind, Kind::Touch | Kind::Incr | Kind::Delete)
+}
+
+/// Whether a line of text or meta says that such a request was done.
 fn is_done(kind: Kind, line: &[u8]) -> bool {
     match kind {
         Kind::Get => false,
         Kind::Set => matches!(line, b"STORED" | b"HD"),
-        Kind::Touch => matches!(line, b"TOUCHED" | b"NOT_FOUND" | b"HD" | b"EN"),
-        Kind::Incr => {
-            matches!(line, b"NOT_FOUND" | b"HD" | b"NF") || !line.is_empty() && line.iter().all(u8::is_ascii_digit)
-        }
-        Kind::Delete => matches!(line, b"DELETED" | b"NOT_FOUND" | b"HD" | b"NF"),
+        Kind::Touch => matches!(line, b"TOUCHED" | b"HD"),
+        Kind::Incr => line == b"HD" || !line.is_empty() && line.iter().all(u8::is_ascii_digit),
+        Kind::Delete => matches!(line, b"DELETED" | b"HD"),
     }
 }
 
@@ -399,7 +411,7 @@ mod tests {
     #[test]
     fn replies_are_counted_wherever_they_are_cut() {
         let items = items();
-        let expected = Counts { answered: [2, 1, 1, 1, 1], hits: 3, misses: 1, refused: 0 };
+        let expected = Counts { answered: [2, 1, 1, 1, 1], hits: 3, misses: 1, refused: 0, absent: 1 };
         for dialect in DIALECTS {
             let input = answer(dialect, &items);
             for cut in 0..input.len() {
@@ -443,6 +455,12 @@ mod tests {
         ] {
             assert!(read(dialect, wrong, &[], &items).is_err(), "{dialect:?} {}", wrong.escape_ascii());
         }
+        // That a password is missing is not for lack of memory.
+        let (mut requests, mut replies, mut counts) = (Outgoing::default(), Replies::default(), Counts::default());
+        Dialect::Binary.set(&items, 1, &mut requests, &mut replies.expected);
+        let input = frame(opcode::SET, 0x20, 0, 1, b"Auth failure.");
+        let said = replies.read(Dialect::Binary, &items, &input, &mut counts).unwrap_err();
+        assert_eq!(said.0, "a frame of opcode 0x01 with status 0x20");
     }
 
     #[test]

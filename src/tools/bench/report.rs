@@ -22,6 +22,10 @@ pub struct Report {
     pub latencies: [Histogram<u64>; Kind::ALL.len()],
     /// How long it took.
     pub seconds: f64,
+    /// Requests that were due before the end and never sent, because answers to others were still owed: they would have waited longest.
+    pub unsent: u64,
+    /// Items that the server refused when they were stored beforehand.
+    pub unfilled: u64,
     /// What the server used meanwhile, if that is known.
     pub server: Option<Cpu>,
 }
@@ -34,7 +38,7 @@ impl Report {
     pub fn new() -> Result<Report, Failure> {
         let empty = Histogram::new_with_max(LATENCY_MAX_NANOS, 3).map_err(|error| Failure(error.to_string()))?;
         let latencies = array::from_fn(|_| empty.clone());
-        Ok(Report { counts: Counts::default(), latencies, seconds: 0.0, server: None })
+        Ok(Report { counts: Counts::default(), latencies, seconds: 0.0, unsent: 0, unfilled: 0, server: None })
     }
 
     /// Adds what was answered after `latency` nanoseconds. Returns how many requests.
@@ -68,6 +72,8 @@ impl Report {
     pub fn follow(&mut self, other: &Report) -> Result<(), Failure> {
         self.counts.add(&other.counts);
         self.seconds += other.seconds;
+        self.unsent += other.unsent;
+        self.unfilled += other.unfilled;
         let mut pairs = self.latencies.iter_mut().zip(&other.latencies);
         pairs.try_for_each(|(sum, part)| sum.add(part)).map_err(|error| Failure(error.to_string()))
     }
@@ -98,7 +104,7 @@ impl Report {
     /// As a table for people.
     #[must_use]
     pub fn table(&self) -> String {
-        let Counts { hits, misses, refused, .. } = self.counts;
+        let Counts { hits, misses, refused, absent, .. } = self.counts;
         let mut out = format!("{:<6}{:>12}{:>14}", "", "requests", "per second");
         for (name, _) in QUANTILES {
             let _ = write!(out, "{name:>12}");
@@ -112,8 +118,14 @@ impl Report {
         let keys = hits + misses;
         let share = hits as f64 * 100.0 / keys.max(1) as f64;
         let _ = write!(out, "\nin {:.1} s; {hits} of {keys} keys found ({share:.2} %)", self.seconds);
-        if refused > 0 {
-            let _ = write!(out, "; {refused} were refused");
+        let notes = [
+            (refused, "were refused"),
+            (absent, "touched, counted or deleted nothing"),
+            (self.unsent, "were due and never sent: the server is slower than this rate"),
+            (self.unfilled, "items were refused when they were stored before"),
+        ];
+        for (count, what) in notes.into_iter().filter(|(count, _)| *count > 0) {
+            let _ = write!(out, "; {count} {what}");
         }
         if let Some((each, user)) = self.server_micros() {
             let system = each - user;
@@ -125,9 +137,10 @@ impl Report {
     /// As a line for programs.
     #[must_use]
     pub fn json(&self) -> String {
-        let Counts { hits, misses, refused, .. } = self.counts;
-        let seconds = self.seconds;
+        let Counts { hits, misses, refused, absent, .. } = self.counts;
+        let Report { seconds, unsent, unfilled, .. } = *self;
         let mut out = format!("{{\"seconds\":{seconds:.3},\"hits\":{hits},\"misses\":{misses},\"refused\":{refused}");
+        let _ = write!(out, ",\"absent\":{absent},\"unsent\":{unsent},\"unfilled\":{unfilled}");
         if let Some((each, user)) = self.server_micros() {
             let _ = write!(out, ",\"server_micros\":{{\"all\":{each:.4},\"user\":{user:.4}}}");
         }
@@ -168,6 +181,10 @@ mod tests {
         assert_eq!(lines[2][..4], ["set", "1", "0", "40.0"]);
         assert_eq!(lines.len(), 4, "what was not asked for has no line");
         assert!(text.ends_with("in 2.0 s; 2 of 3 keys found (66.67 %); 1 were refused"), "{text}");
+        (report.unsent, report.counts.absent) = (7, 5);
+        assert!(
+            report.table().contains("1 were refused; 5 touched, counted or deleted nothing; 7 were due and never sent")
+        );
         report.server = Some(Cpu { nanos: 40_000, user_ticks: 1, ticks: 4 });
         assert!(report.table().ends_with("the server used 10.00 µs a request: 2.50 user, 7.50 system"));
     }
@@ -176,12 +193,14 @@ mod tests {
     fn json_has_the_same_figures() {
         let mut report = report();
         report.server = Some(Cpu { nanos: 40_000, user_ticks: 1, ticks: 4 });
+        report.unfilled = 2;
         let nothing = "{\"requests\":0,\"per_second\":0.0,\
                        \"micros\":{\"p50\":0.0,\"p90\":0.0,\"p99\":0.0,\"p99.9\":0.0,\"max\":0.0}}";
         assert_eq!(
             report.json(),
             format!(
                 "{{\"seconds\":2.000,\"hits\":2,\"misses\":1,\"refused\":1,\
+                 \"absent\":0,\"unsent\":0,\"unfilled\":2,\
                  \"server_micros\":{{\"all\":10.0000,\"user\":2.5000}},\
                  \"get\":{{\"requests\":3,\"per_second\":1.5,\
                  \"micros\":{{\"p50\":20.0,\"p90\":30.0,\"p99\":30.0,\"p99.9\":30.0,\"max\":30.0}}}},\

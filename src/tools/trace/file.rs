@@ -8,13 +8,15 @@ use super::{Group, Op, Request, Trace};
 use crate::tools::Failure;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::Path;
 
 /// memcached's longest key.
 const KEY_LEN_MAX: usize = 250;
 /// The largest value that a server can be told to take.
 const SIZE_MAX: u32 = 1 << 30;
+/// Bytes of a line, and of a comment.
+const LINE_MAX: u64 = 4096;
 
 /// Reads a trace.
 ///
@@ -26,7 +28,7 @@ pub fn read(path: &Path) -> Result<Trace, Failure> {
     parse(BufReader::new(file)).map_err(|mistake| Failure(format!("{shown}: {mistake}")))
 }
 
-fn parse(input: impl BufRead) -> Result<Trace, String> {
+fn parse(mut input: impl BufRead) -> Result<Trace, String> {
     let mut trace = Trace {
         requests: Vec::new(),
         groups: vec![Group { name: "all", counts: true }],
@@ -35,9 +37,17 @@ fn parse(input: impl BufRead) -> Result<Trace, String> {
     };
     let mut numbers = HashMap::new();
     let mut start = None;
-    for (line, number) in input.split(b'\n').zip(1_u64..) {
-        let line = line.map_err(|error| crate::sys::reason(&error))?;
-        let line = line.trim_ascii();
+    let mut bytes = Vec::new();
+    for number in 1_u64.. {
+        bytes.clear();
+        let read = (&mut input).take(LINE_MAX).read_until(b'\n', &mut bytes);
+        match read.map_err(|error| crate::sys::reason(&error))? {
+            0 => break,
+            // Of a file that is something else nobody reads gigabytes in search of the end of its first line.
+            _ if bytes.len() as u64 == LINE_MAX => return Err(format!("line {number} is too long")),
+            _ => {}
+        }
+        let line = bytes.trim_ascii();
         if line.is_empty() || line[0] == b'#' {
             continue;
         }
@@ -108,5 +118,7 @@ mod tests {
         }
         assert!(parse("2,get,a\n1,get,a\n".as_bytes()).unwrap_err().starts_with("line 2: its time lies before"));
         assert_eq!(parse("# nothing\n".as_bytes()).unwrap_err(), "no requests in it");
+        let endless = BufReader::new(std::io::repeat(b'x'));
+        assert_eq!(parse(endless).unwrap_err(), "line 1 is too long");
     }
 }
