@@ -217,6 +217,9 @@ impl Keeper<'_> {
                 None => "a crash",
             };
             say(&format!("memory file {path}: {} items are there after {end}", recovery.items));
+            if recovery.believed {
+                log::info!("memory file {path}: they were taken over without a look at each");
+            }
         }
         if recovery.damaged_pages > 0 {
             say(&format!("memory file {path}: {} damaged pages were left out", recovery.damaged_pages));

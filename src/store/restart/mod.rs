@@ -139,7 +139,7 @@ impl Store {
                         Recovery { made: false, closed, believed: true, items, damaged_pages, lost_items, birth };
                     return Ok((Store::over(inner), recovery));
                 }
-                Err(why) => log::warn!("all items are looked at, the summary of them cannot be used: {why}"),
+                Err(why) => log::info!("all items are looked at: the summary of them cannot be used, {why}"),
             }
             let classes = Classes::for_pages_of(config, 1 << superblock.page_shift);
             inner = Inner::with_arena(config, classes, inner.arena).map_err(Trouble::System)?;
