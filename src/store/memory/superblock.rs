@@ -6,14 +6,14 @@
 //!   16 range of addresses      80 checksum of 0..72          1096 flush to come: second 32, generation 16
 //!   24 page and granule, log2  88 pages of the file, twice   1104 second of the last flush
 //!   32 offset of page 0        96 items, when closed
-//!   40 boot id (16)           104 seal, when closed
+//!   40 boot id (16)           104 seal, when closed; 112 summary: bytes, checksum
 //! ```
 //!
 //! Words from 1024 on change while the server runs, each at once, so that they are right whatever instruction the process dies at:
 //! a flush and the going of the one that was to come are one store. The rest changes when the arena is opened and closed.
 //!
 //! The state is one of three constants with many bits between them. *Closed*: the seal is the checksum of this page, and the page table
-//! has one for each page. *Open*: a process works with it, or died. *Being made*: nothing in it yet.
+//! has one for each page; so is the summary sealed that may stand behind the pages. *Open*: a process works with it, or died. *Being made*: nothing in it yet.
 
 use super::Arena;
 use crate::sync::{AtomicU64, Ordering};

@@ -15,6 +15,9 @@
 //!
 //! The mark *open* is set after verifying and before the first change. So whoever dies during either leaves what the next one
 //! can take over.
+//!
+//! Closing also leaves a summary behind the pages (`summary.rs`), with which the next process verifies the pages but need not look at
+//! every item. A process that only becomes another version leaves one without closing.
 
 mod summary;
 
