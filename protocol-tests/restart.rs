@@ -140,8 +140,9 @@ fn what_a_move_left_that_died_is_removed_and_anything_else_is_not() {
 #[test]
 fn an_unfit_file_is_refused_with_its_reason_and_stays_as_it_was() {
     let folder = Folder::in_memory("unfit");
-    end(start(&folder.path("memory"), &[]), "TERM");
+    let server = start(&folder.path("memory"), &[]);
     let whole = fs::metadata(folder.path("memory")).expect("it is there").len();
+    end(server, "TERM");
     type Damage = fn(&File);
     let damages: [(&str, Damage); 5] = [
         ("it is not an arena of memhold", |file| file.write_all_at(b"garbage!", 0).unwrap_or_default()),

@@ -159,10 +159,13 @@ impl Drop for Running {
 
 #[test]
 fn clients_in_the_middle_of_anything_are_answered_as_if_nothing_had_been() {
-    let mut running = Running::start("middle", &["-t", "4"]);
+    let mut running = Running::start("middle", &["-t", "4", "-v"]);
     let mut middle = Middle::begin(running.address);
     for round in 0..3 {
-        running.upgrade();
+        send_signal(running.child.id());
+        // Values that are on their way belong to nobody by then.
+        running.wait_for("without a look at each");
+        running.wait_for("has taken over");
         middle.ask_idle();
         assert!(wait_end(&mut running.child, Duration::ZERO).is_none(), "the same process after {}", round + 1);
     }

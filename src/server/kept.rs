@@ -10,7 +10,7 @@ use super::logging::say;
 use super::process::with_suffix;
 use crate::clock::Now;
 use crate::settings::{MIB, Settings, UnfitFile};
-use crate::store::{BootId, Config, Kept, Recovery, Store, Trouble, is_arena};
+use crate::store::{BootId, Config, Kept, Recovery, Store, Summary, Trouble, is_arena};
 use crate::sys::{files, reason};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -39,6 +39,15 @@ pub struct Opened {
     pub file: Option<PathBuf>,
     /// Unix second in which it was made, when it is a kept one.
     pub birth: Option<u32>,
+}
+
+/// What another process has handed over.
+#[derive(Debug)]
+pub struct Handed {
+    /// The file, locked.
+    pub file: File,
+    /// It knew what is in it, and wrote that behind the pages.
+    pub summary: Option<Summary>,
 }
 
 /// The first element of the list that systemd gives.
@@ -84,11 +93,11 @@ pub fn look(settings: &Settings, config: &Config) -> Result<File, Exit> {
     steps().map_err(|text| Exit::new(FAILURE, format!("memory file {}: {text}", path.display())))
 }
 
-/// Opens the store that the settings ask for. `inherited` is the file, locked, that another process has handed over.
+/// Opens the store that the settings ask for. `inherited` is what another process has handed over.
 ///
 /// # Errors
 /// The end of the start: a file that is unfit, in use, or without room.
-pub fn open(settings: &Settings, config: &Config, now: Now, inherited: Option<&File>) -> Result<Opened, Exit> {
+pub fn open(settings: &Settings, config: &Config, now: Now, inherited: Option<&Handed>) -> Result<Opened, Exit> {
     if let Some(path) = &settings.memory_file {
         let kept = Keeper { path, settings, config, now, inherited }.open();
         return kept.map_err(|text| Exit::new(FAILURE, format!("memory file {}: {text}", path.display())));
@@ -115,19 +124,20 @@ struct Keeper<'a> {
     settings: &'a Settings,
     config: &'a Config,
     now: Now,
-    inherited: Option<&'a File>,
+    inherited: Option<&'a Handed>,
 }
 
 impl Keeper<'_> {
     fn kept(&self, file: &File) -> Result<Kept, String> {
         let file = file.try_clone().map_err(|error| reason(&error))?;
-        Ok(Kept { file, boot_id: boot_id()?, second: self.now.seconds, threads: 0 })
+        let summary = self.inherited.and_then(|handed| handed.summary);
+        Ok(Kept { file, boot_id: boot_id()?, second: self.now.seconds, threads: 0, summary })
     }
 
     fn open(&self) -> Result<Opened, String> {
         let file = match self.inherited {
             None => lock_file(self.path)?,
-            Some(file) => self.recognise(file)?,
+            Some(handed) => self.recognise(&handed.file)?,
         };
         self.clear_moving()?;
         match Store::open_kept(self.config, self.kept(&file)?) {
@@ -205,6 +215,9 @@ impl Keeper<'_> {
                 None => "a crash",
             };
             say(&format!("memory file {path}: {} items are there after {end}", recovery.items));
+            if recovery.believed {
+                log::info!("memory file {path}: they were taken over without a look at each");
+            }
         }
         if recovery.damaged_pages > 0 {
             say(&format!("memory file {path}: {} damaged pages were left out", recovery.damaged_pages));

@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Form of the handover. A new number whenever anything in it changes, in `server`, in `net` or in `conn`.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const MAGIC: &[u8; 16] = b"memhold handover";
 

@@ -12,11 +12,12 @@
 //! where to listen.
 
 use super::exit::{Exit, FAILURE, SUCCESS};
+use super::kept::Handed;
 use super::signals::Signals;
 use super::{kept, memory, options, paper, passwords, process};
 use crate::net::{Broken, Handover, Reader, Tls, Writer};
 use crate::settings::{Settings, UdpAnswerMax};
-use crate::store::Store;
+use crate::store::{Store, Summary};
 use crate::sync::Arc;
 use crate::sys::{files, reason, socket};
 use std::collections::HashSet;
@@ -97,23 +98,28 @@ impl Started {
     pub fn become_next(&self, handover: &Handover, store: &Store) -> String {
         let arena = store.kept_file().map(File::as_fd);
         let descriptors: Vec<_> = arena.into_iter().chain(handover.descriptors()).collect();
-        let error = match self.try_become_next(handover, &descriptors) {
+        let error = match self.try_become_next(handover, &descriptors, store.summarise()) {
             Ok(never) => match never {},
             Err(error) => error,
         };
+        store.drop_summary();
         // The next binary that is asked would have them: clients that are closed here would stay open there, and the arena locked.
         descriptors.iter().for_each(|&fd| socket::end_at_exec(fd));
         reason(&error)
     }
 
-    /// `descriptors` are the arena's and those of the handover.
+    /// `descriptors` are the arena's and those of the handover; `summary` is what was written of the arena's items.
     fn try_become_next(
         &self,
         handover: &Handover,
         descriptors: &[BorrowedFd<'_>],
+        summary: Option<Summary>,
     ) -> io::Result<std::convert::Infallible> {
         let mut writer = Writer::default();
         writer.flag(self.filtered);
+        writer.flag(summary.is_some());
+        writer.number(summary.map_or(0, |summary| summary.len));
+        writer.number(summary.map_or(0, |summary| summary.checksum));
         writer.number(descriptors.len() as u64);
         for &fd in descriptors {
             writer.number(u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX));
@@ -248,8 +254,8 @@ pub fn check(settings: &Settings, load_tls: impl FnOnce(&Settings) -> Result<Opt
 /// What the process before has left.
 #[derive(Debug)]
 pub struct Takeover {
-    /// The file with the items, locked.
-    pub arena: File,
+    /// The file with the items, and what was known of it.
+    pub arena: Handed,
     /// The filter of system calls is on already.
     pub filtered: bool,
     /// Of listeners and clients.
@@ -272,13 +278,17 @@ impl Takeover {
     fn read(fd: RawFd) -> Result<Takeover, String> {
         let mut bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
         let mut reader = Reader::new(&bytes);
-        let (filtered, numbers) = (|| -> Result<(bool, Vec<RawFd>), Broken> {
-            let (filtered, count) = (reader.flag()?, reader.number::<usize>()?);
-            Ok((filtered, (0..count).map(|_| reader.number()).collect::<Result<_, _>>()?))
+        let (filtered, summary, numbers) = (|| -> Result<(bool, Option<Summary>, Vec<RawFd>), Broken> {
+            let (filtered, known) = (reader.flag()?, reader.flag()?);
+            let summary = Summary { len: reader.number()?, checksum: reader.number()? };
+            let count = reader.number::<usize>()?;
+            let numbers = (0..count).map(|_| reader.number()).collect::<Result<_, _>>()?;
+            Ok((filtered, known.then_some(summary), numbers))
         })()
         .map_err(|_| "the handover makes no sense")?;
         let mut descriptors = adopt_all(&numbers)?.into_iter();
-        let arena = descriptors.next().ok_or("the handover has no memory file")?.into();
+        let file = descriptors.next().ok_or("the handover has no memory file")?.into();
+        let arena = Handed { file, summary };
         let rest = reader.rest().len();
         bytes.drain(..bytes.len() - rest);
         Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: bytes })

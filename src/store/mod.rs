@@ -46,7 +46,7 @@ pub use draft::Draft;
 pub use entry::{Entry, Pinned, Value};
 pub use index::{KeyHash, Spot};
 pub use memory::Trouble;
-pub use memory::superblock::{BootId, is_arena};
+pub use memory::superblock::{BootId, Summary, is_arena};
 pub use reassign::Reassign;
 pub use restart::{Kept, Recovery};
 pub use tally::{ClassStats, Totals};

@@ -210,6 +210,12 @@ impl Arena {
         self.first_page + ((page as usize) << self.page_shift)
     }
 
+    /// Where the pages of the file end.
+    #[must_use]
+    pub fn file_len(&self) -> u64 {
+        self.page_offset(self.pages_present) as u64
+    }
+
     /// Offset of the chunk that `name` names.
     #[inline]
     #[must_use]

@@ -78,6 +78,7 @@ impl Arena {
             birth: boot.1,
             pages: pages_for(memory_bytes, page_shift),
             condition: Condition::BeingMade,
+            summary: None,
         };
         file.set_len(0)?;
         superblock.begin(&file)?;
@@ -90,13 +91,17 @@ impl Arena {
     }
 
     /// Maps a file that holds an arena ([`Arena::look`]), as long as it is, or longer for more memory. Nothing in it is changed but the
-    /// number of its pages.
+    /// number of its pages; what stands behind them is cut off if that changes.
     ///
     /// # Errors
     /// [`Trouble::Differs`] when the memory is more than its references reach; [`Trouble::NoRoom`].
     pub fn open(file: File, superblock: &Superblock, memory_bytes: u64) -> Result<Arena, Trouble> {
         Arena::more_needed(superblock, memory_bytes)?;
-        Arena::map(file, superblock, pages_for(memory_bytes, superblock.page_shift))
+        let wanted = pages_for(memory_bytes, superblock.page_shift);
+        if wanted != superblock.pages && file.metadata()?.len() > superblock.file_len() {
+            file.set_len(superblock.file_len())?;
+        }
+        Arena::map(file, superblock, wanted)
     }
 
     /// Bytes that the file lacks for `memory_bytes` of pages.
@@ -136,7 +141,8 @@ impl Arena {
         let needed = table.next_multiple_of(4096) as u64 + (u64::from(wanted) << superblock.page_shift);
         // Asking for what is there already takes a tenth of a second for each gigabyte.
         let facts = file.metadata()?;
-        if facts.len() < len(wanted) as u64 || facts.blocks() * 512 != needed {
+        let behind = facts.len().saturating_sub(len(superblock.pages) as u64).next_multiple_of(4096);
+        if facts.len() < len(wanted) as u64 || facts.blocks() * 512 != needed + behind {
             let room = |error: io::Error| Trouble::NoRoom(needed, crate::sys::reason(&error));
             files::allocate(&file, 0, table as u64).map_err(room)?;
             files::allocate(&file, plan.first_page as u64, u64::from(wanted) << superblock.page_shift).map_err(room)?;
