@@ -13,7 +13,8 @@
 //! a flush and the going of the one that was to come are one store. The rest changes when the arena is opened and closed.
 //!
 //! The state is one of three constants with many bits between them. *Closed*: the seal is the checksum of this page, and the page table
-//! has one for each page; so is the summary sealed that may stand behind the pages. *Open*: a process works with it, or died. *Being made*: nothing in it yet.
+//! has one for each page; so is the summary sealed that may stand behind the pages. *Open*: a process works with it, or died. *Being made*:
+//! nothing in it yet.
 
 use super::Arena;
 use crate::sync::{AtomicU64, Ordering};
