@@ -149,9 +149,12 @@ impl Worker {
         process.add(Process::TotalConnections, 1);
         process.add(Process::ConnectionStructures, 1);
         let mut client = Client::resumed(stream, parts, pulse);
-        // What it holds is charged at the end of this turn.
-        client.queued = true;
-        self.queue.go_on(key);
+        // What it holds is charged at the end of this turn. Of one that rests the poll tells by itself if bytes have come meanwhile;
+        // thousands of them in the queue would keep one that asks waiting for its place.
+        if !client.rests() {
+            client.queued = true;
+            self.queue.go_on(key);
+        }
         if self.clients.len() <= key {
             self.clients.resize_with(key + 1, || None);
         }
