@@ -60,6 +60,11 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
                 turn.requests -= 1;
                 turn.pause(slot.end, out)
             }
+            Task::Step(step) => {
+                count(step, &slot.spot, out, cx);
+                turn.requests -= 1;
+                turn.pause(slot.end, out)
+            }
             Task::EndOfKeys => {
                 end_of_keys(list.take().is_some_and(|(_, any)| any), out);
                 turn.requests -= 1;
@@ -285,6 +290,19 @@ fn read_meta(get: &MetaGet<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>)
         answer(out, &get.spelling(), request.key, &reply, value);
     });
     !matches!(after, After::Later)
+}
+
+/// `incr` and `decr` by a short number.
+#[inline(never)]
+fn count(step: &text::Step<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>) {
+    match commands::arith::plain(cx, step.key, step.decrement, step.delta.into(), spot) {
+        Some(number) => text::number_line(out.bytes_mut(), number),
+        None => {
+            let request = step.request();
+            let reply = commands::arith::arith(cx, &request, spot);
+            answer(out, &Spelling::TEXT, request.key, &reply, None);
+        }
+    }
 }
 
 /// The keys of a list before one that is too long. Nobody is told of them (section 3.2), but memcached finds the bad key only when

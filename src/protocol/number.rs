@@ -6,7 +6,15 @@ use super::token::digit;
 /// The number that a stored value begins with, if `incr` and `decr` may work on it: it ends at white space, at a NUL
 /// (as the peer has it) or at the end of the value. A number below zero is refused, `-0` is 0.
 #[must_use]
+#[inline]
 pub fn parse_stored(value: &[u8]) -> Option<u64> {
+    if let Some(value) = few_digits(value) {
+        return Some(value.into());
+    }
+    parse_longer(value)
+}
+
+fn parse_longer(value: &[u8]) -> Option<u64> {
     let scanned = scan(value)?;
     matches!(scanned.end, None | Some(0)).then_some(())?;
     scanned.unsigned()
