@@ -29,7 +29,12 @@ fn main() -> Result<(), Failure> {
             let theirs = scope.spawn(|| play(&servers[1]));
             (play(&servers[0]), theirs.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
         });
-        let [ours, theirs] = [ours?, theirs?].map(|alive| format!("{alive} of {}", act.arriving.count));
+        let alive = [ours?, theirs?];
+        // So few have room in both, whatever they are.
+        if check && alive != [act.arriving.count; 2] {
+            return Err(format!("{}: of {} there are {alive:?}", act.title, act.arriving.count).into());
+        }
+        let [ours, theirs] = alive.map(|alive| format!("{alive} of {}", act.arriving.count));
         println!("| {} | {ours} | {theirs} |", act.title);
     }
     Ok(())

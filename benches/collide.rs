@@ -18,14 +18,15 @@ type Key = [u8; KEY_LEN];
 
 fn main() -> Result<(), Failure> {
     let options =
-        options::command("collide", "Cost of a get of keys that collide in memcached, over one of ordinary keys");
+        options::command("collide", "Cost of a get of keys that collide in memcached, over one of ordinary keys")
+            .get_matches();
     let cores = Cores::claim();
     let mut random = Random(2);
     let ordinary: Vec<Key> = (0..KEYS).map(|_| key(*b"ordinary", &mut random)).collect();
     let colliding = colliding_keys();
 
     println!("| server | ordinary us/get | colliding us/get | ratio |\n| --- | --- | --- | --- |");
-    for (name, path) in ["ours", "theirs"].iter().zip(options::servers(&options.get_matches())) {
+    for (name, path) in ["ours", "theirs"].iter().zip(options::servers(&options)) {
         let [usual, worst] = [&ordinary, &colliding].map(|keys| cost(&path, &cores, keys));
         let (usual, worst) = (usual?, worst?);
         println!("| {name} | {usual:.2} | {worst:.2} | {:.2} |", worst / usual);

@@ -39,6 +39,7 @@ fn main() -> Result<(), Failure> {
 /// Microseconds of a get in each round: with the crowd, and without.
 fn measure(path: &Path, cores: &Cores, world: &World, idle: u64, rounds: u64) -> Result<Vec<[f64; 2]>, Failure> {
     let limit = (idle + BUSY + 100).to_string();
+    let scenario = Scenario::named("get");
     let mut sides = Vec::new();
     let mut crowd = None;
     for is_crowded in [true, false] {
@@ -47,7 +48,7 @@ fn measure(path: &Path, cores: &Cores, world: &World, idle: u64, rounds: u64) ->
         if is_crowded {
             crowd = Some(Crowd::gather(&server, idle, true)?);
         }
-        let plan = Scenario::named("get").plan(world, server.target());
+        let plan = scenario.plan(world, server.target());
         let player = Player::connect(Arc::new(plan), BUSY as usize, 1)?;
         sides.push((server, player));
     }
@@ -59,6 +60,7 @@ fn measure(path: &Path, cores: &Cores, world: &World, idle: u64, rounds: u64) ->
             for _ in 0..SLICES {
                 sample.measure(server, player)?;
             }
+            scenario.prove(&sample.report.counts)?;
             *figure = sample.cpu();
         }
         figures.push(round);

@@ -119,7 +119,9 @@ fn count<'a>(path: &Path, names: &[&'a str]) -> Result<Vec<(&'a str, f64)>, Fail
         tell(&server, "zero")?;
         player.play(once)?;
         tell(&server, &format!("dump {name}"))?;
-        let operations = player.take_report()?.requests() * scenario.multiget as u64;
+        let report = player.take_report()?;
+        scenario.prove(&report.counts)?;
+        let operations = report.requests() * scenario.multiget as u64;
         counts.push((*name, worker_total(&folder.0, counts.len() + 1)? as f64 / operations as f64));
     }
     Ok(counts)

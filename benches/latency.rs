@@ -111,14 +111,21 @@ fn show(title: &str, quantiles: &[(&str, f64)], rounds: &[[Report; 2]]) {
         let [ours, theirs] = [0, 1].map(|side| median_of(figures().map(|round| round[side])));
         println!("| {title} | {name} | {ours:.1} | {theirs:.1} | {} |", Ratios::new(figures()).shown());
     }
+    // Who was still owed an answer at the end of a turn did not ask again, and these are in no quantile.
+    let [ours, theirs] = [0, 1].map(|side| {
+        let sum = |count: fn(&Report) -> u64| rounds.iter().map(|round| count(&round[side])).sum::<u64>() as f64;
+        let unsent = sum(|report| report.unsent);
+        unsent * 100.0 / (unsent + sum(Report::requests)).max(1.0)
+    });
+    println!("| {title} | % due and never asked | {ours:.1} | {theirs:.1} | |");
 }
 
 /// Lets this thread run before the readers', with which it may share a core: it is the server that is to be waited for. Does nothing
-/// where that is not allowed.
+/// where that is not allowed. Threads that it starts do not inherit that: in the next turn they are readers again.
 fn hurry() {
     let own = fs::read_link("/proc/thread-self").unwrap_or_default();
     if let Some(thread) = own.file_name().and_then(|name| name.to_str()) {
-        run("chrt", &["--rr", "--pid", "50", thread]);
+        run("chrt", &["--reset-on-fork", "--rr", "--pid", "50", thread]);
     }
 }
 

@@ -46,6 +46,7 @@ fn main() -> Result<(), Failure> {
                     sample.measure(server, player)?;
                 }
             }
+            samples.iter().try_for_each(|sample| scenario.prove(&sample.report.counts))?;
             figures.push(samples.map(|sample| (sample.rate(), sample.cpu())));
         }
         let medians = |value: fn(&(f64, f64)) -> f64, digits: usize| {

@@ -8,12 +8,14 @@
 #[path = "support/random.rs"]
 #[allow(dead_code, reason = "a test uses a part of it")]
 mod random;
+#[path = "support/setting.rs"]
+mod setting;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use memhold::clock::Now;
-use memhold::store::{Config, Decision, Lookup, Marks, Refused, Shape, SlabTable, Store, Value};
+use memhold::store::{Config, Decision, Lookup, Marks, Refused, Shape, Store, Value};
 use random::Random;
 
 /// More items than fit, and enough for the index to grow several times.
@@ -235,25 +237,10 @@ impl Worker<'_> {
     }
 }
 
-fn config() -> Config {
-    Config {
-        memory_bytes: 64 << 20,
-        item_size_max: 1 << 20,
-        slabs: SlabTable::Fine,
-        slab_chunk_max: 512 << 10,
-        evict: true,
-        cas: true,
-        temporary_ttl: None,
-        page_moves: true,
-        preallocate: false,
-        seed: 1,
-    }
-}
-
 #[test]
 fn a_day_of_work_leaves_every_value_whole_and_every_counter_right() {
-    let seconds = std::env::var("MEMHOLD_ENDURANCE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
-    let store = Store::open(&config()).expect("64 MiB of memory");
+    let seconds = setting::number("MEMHOLD_ENDURANCE_SECONDS").unwrap_or(10);
+    let store = Store::open(&Config::with_memory(64 << 20, 1)).expect("64 MiB of memory");
     let (time, done, stop) = (Time(AtomicU32::new(0)), Done::default(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for number in 0..THREADS {

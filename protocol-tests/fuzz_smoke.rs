@@ -13,6 +13,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use support::random::Random;
+use support::setting;
 use support::transcript::{self, Piece, Step};
 
 /// The folder of this file.
@@ -22,8 +23,7 @@ fn folder() -> PathBuf {
 
 /// How often each thing is done, times what the environment asks for.
 fn rounds(usual: usize) -> usize {
-    let factor = std::env::var("MEMHOLD_FUZZ_ROUNDS").ok().and_then(|factor| factor.parse().ok());
-    usual * factor.unwrap_or(1)
+    usual * setting::number("MEMHOLD_FUZZ_ROUNDS").unwrap_or(1) as usize
 }
 
 /// What clients say in the transcripts, a conversation each.

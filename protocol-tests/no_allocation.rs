@@ -16,7 +16,7 @@ use memhold::clock::{Clock, Now};
 use memhold::commands::{Context, Server};
 use memhold::conn::{Conn, Next, Output};
 use memhold::settings::Settings;
-use memhold::store::{Config, SlabTable, Store};
+use memhold::store::{Config, Store};
 
 struct Counting;
 
@@ -73,18 +73,7 @@ struct Talk {
 
 impl Talk {
     fn new() -> Talk {
-        let config = Config {
-            memory_bytes: 64 << 20,
-            item_size_max: 1 << 20,
-            slabs: SlabTable::Fine,
-            slab_chunk_max: 512 << 10,
-            evict: true,
-            cas: true,
-            temporary_ttl: None,
-            page_moves: true,
-            preallocate: false,
-            seed: 1,
-        };
+        let config = Config::with_memory(64 << 20, 1);
         let store = Store::open(&config).expect("64 MiB of memory");
         let server = Server::new(Settings::default(), Clock::start());
         Talk { store, server, conn: Conn::new(), out: Output::new() }

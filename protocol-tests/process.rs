@@ -4,6 +4,7 @@
 
 mod support;
 
+use memhold::sys::process::is_root;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -290,6 +291,17 @@ fn term_and_int_stop_with_exit_0() {
         let status = server.wait_end().expect("it stops");
         assert_eq!(status.code(), Some(0), "SIG{name}");
     }
+}
+
+/// The kernel hands out those that wait in the order of their numbers: INT is heard first, and USR2 waits behind it.
+#[test]
+fn an_upgrade_asked_for_together_with_a_stop_does_not_make_it_a_death() {
+    let mut server = Server::start(&server::memhold(), &[]);
+    for signal in ["STOP", "USR2", "INT", "CONT"] {
+        server.signal(signal);
+    }
+    let status = server.wait_end().expect("it stops");
+    assert_eq!(status.code(), Some(0), "{status}");
 }
 
 #[test]
@@ -618,8 +630,4 @@ fn answers(pid: u32, address: SocketAddr) {
 fn wait_for_file(path: &str) -> String {
     assert!(eventually(|| fs::read_to_string(path).is_ok_and(|text| !text.is_empty())), "{path} appears");
     fs::read_to_string(path).expect("the file is there")
-}
-
-fn is_root() -> bool {
-    fs::read_to_string("/proc/self/status").is_ok_and(|text| text.lines().any(|line| line.starts_with("Uid:\t0\t")))
 }

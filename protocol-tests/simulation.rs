@@ -11,6 +11,8 @@
 #[path = "support/random.rs"]
 #[allow(dead_code, reason = "a test uses a part of it")]
 mod random;
+#[path = "support/setting.rs"]
+mod setting;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Write as _;
@@ -20,7 +22,7 @@ use memhold::clock::{Clock, Now};
 use memhold::commands::{Context, Server};
 use memhold::conn::{Conn, Next, Output};
 use memhold::settings::Settings;
-use memhold::store::{Config, SlabTable, Store};
+use memhold::store::{Config, Store};
 use random::Random;
 
 const CONNS: usize = 40;
@@ -88,18 +90,7 @@ fn value_of(key: usize, version: u64, len: usize) -> Vec<u8> {
 
 impl World {
     fn new(seed: u64) -> World {
-        let config = Config {
-            memory_bytes: 8 << 20,
-            item_size_max: 1 << 20,
-            slabs: SlabTable::Fine,
-            slab_chunk_max: 512 << 10,
-            evict: true,
-            cas: true,
-            temporary_ttl: None,
-            page_moves: true,
-            preallocate: false,
-            seed,
-        };
+        let config = Config::with_memory(8 << 20, seed);
         let client = || Client {
             conn: Conn::new(),
             sent: VecDeque::new(),
@@ -417,11 +408,10 @@ fn simulate(seed: u64) {
 
 #[test]
 fn whatever_clients_do_in_whatever_order_values_are_whole_and_answers_in_order() {
-    let read = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = read("MEMHOLD_SEED") {
+    if let Some(seed) = setting::number("MEMHOLD_SEED") {
         return simulate(seed);
     }
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
-    let count = read("MEMHOLD_SIMULATIONS").unwrap_or(2);
+    let count = setting::number("MEMHOLD_SIMULATIONS").unwrap_or(2);
     (0..count).for_each(|number| simulate(time.wrapping_add(number)));
 }

@@ -171,7 +171,7 @@ fn what_the_next_process_cannot_go_on_with_is_closed_and_it_starts() {
     let garbage = memhold::net::parcel::send(&[File::open("/dev/null").expect("it is there").as_fd()]);
     let garbage = garbage.expect("it can be sent").socket;
     for (descriptor, why) in [
-        (garbage, "the handover is cut off"),
+        (garbage, "it is no handover"),
         (File::open("/dev/null").expect("it is there").into(), "Socket operation on non-socket"),
     ] {
         let name = service.manager.kept.take().expect("it has left something").0;

@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::folder::Folder;
 use support::random::Random;
 use support::server::{self, Server, memhold};
@@ -594,6 +594,24 @@ fn whoever_is_never_asked_because_of_a_stall_is_counted_too() {
     assert_eq!((figure(&json, "requests"), figure(&json, "unsent")), (1.0, 49.0), "{json}");
 }
 
+/// Its last bytes and its end come together.
+#[test]
+fn a_server_that_ends_in_the_middle_of_an_answer_is_not_waited_for() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let server = std::thread::spawn(move || {
+        let (mut link, _) = listener.accept().expect("somebody comes");
+        BufReader::new(&link).read_line(&mut String::new()).expect("a line comes");
+        link.write_all(b"VALUE memhold:").expect("it is sent");
+    });
+    let begun = Instant::now();
+    let shape = ["--connections", "1", "--sets", "0", "--no-fill"];
+    let said = refused(&[&["bench", "--server", &address][..], &shape].concat());
+    assert!(said.contains("the server closed the connection"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "the silence of 30 s is not waited for");
+    server.join().expect("it saw what it expected");
+}
+
 #[test]
 fn what_finds_nothing_or_is_not_stored_is_told() {
     let mut binaries = vec![memhold()];
@@ -698,6 +716,12 @@ fn load_over_tls_needs_the_right_authority_or_none() {
     let server_address = address(&server);
     let said = refused(&["bench", "--server", &server_address, "--tls-ca", &wrong]);
     assert!(said.contains("certificate"), "{said}");
+    // Who speaks in the clear is sent away without a word.
+    let folder = Folder::new("tools-tls");
+    for words in [&["bench"][..], &["bench", "--trace", "zipf08"], &["dump", &folder.path("dump")]] {
+        let said = refused(&[words, &["--server", &server_address]].concat());
+        assert!(said.ends_with("without any answer: perhaps it wants TLS\n"), "{words:?}: {said}");
+    }
     let clear = start(&[]);
     assert!(refused(&["bench", "--server", &address(&clear), "--tls-unchecked"]).contains("it does not speak TLS"));
     assert!(refused(&["bench", "--tls-ca", &right, "--tls-unchecked"]).contains("one of them"));

@@ -1,7 +1,7 @@
 //! memhold's own store, without a server: real chunks and pages, and time as the trace has it.
 
 use memhold::clock::Now;
-use memhold::store::{Config, Decision, Lookup, Marks, Shape, SlabTable, Store};
+use memhold::store::{Config, Decision, Lookup, Marks, Shape, Store};
 use memhold::tools::trace::{Found, Op, Request, Trace};
 
 /// Milliseconds between two steps of background work, as in the server.
@@ -14,19 +14,7 @@ const START_SECONDS: u32 = 1_000_000;
 ///
 /// When there is no memory.
 pub fn run(trace: &Trace, memory_bytes: u64) -> Vec<Found> {
-    let store = Store::open(&Config {
-        memory_bytes,
-        item_size_max: 1 << 20,
-        slabs: SlabTable::Fine,
-        slab_chunk_max: 1 << 19,
-        evict: true,
-        cas: true,
-        temporary_ttl: None,
-        page_moves: true,
-        preallocate: false,
-        seed: 1,
-    })
-    .expect("memory");
+    let store = Store::open(&Config::with_memory(memory_bytes, 1)).expect("memory");
     let mut found = vec![Found::default(); trace.groups.len()];
     let mut maintained = 0;
     for request in &trace.requests {

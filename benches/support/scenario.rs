@@ -8,7 +8,10 @@ use memhold::tools::bench::dialect::Dialect;
 use memhold::tools::bench::items::{Items, Shape};
 use memhold::tools::bench::mix::Mix;
 use memhold::tools::bench::player::Plan;
+use memhold::tools::bench::replies::Counts;
 use memhold::tools::link::Target;
+
+use super::Failure;
 
 /// A kind of load.
 pub struct Scenario {
@@ -85,8 +88,21 @@ impl Scenario {
     }
 
     /// Whether what it asks for is there.
-    pub fn hits(&self) -> bool {
+    fn hits(&self) -> bool {
         self.about != About::Absent
+    }
+
+    /// Fails when what was answered is not what the scenario is about: a server that has lost its items is a cheap one.
+    ///
+    /// # Errors
+    ///
+    /// See above.
+    pub fn prove(&self, counts: &Counts) -> Result<(), Failure> {
+        let found = if self.hits() { counts.misses } else { counts.hits };
+        if found + counts.refused + counts.absent == 0 {
+            return Ok(());
+        }
+        Err(format!("{}: not what was stored: {counts:?}", self.name).into())
     }
 
     /// What costs are given for, and how many of them a request is.

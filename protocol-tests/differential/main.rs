@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use support::random::Random;
 use support::server::{self, Server};
-use support::{Link, escaped};
+use support::{Link, escaped, setting};
 
 /// Differences after which a run stops.
 const DIFFERENCES_MAX: usize = 20;
@@ -33,8 +33,8 @@ const FENCE: &[u8] = b"mn\r\n";
 const FENCE_ANSWER: &[u8] = b"MN\r\n";
 
 fn main() -> ExitCode {
-    let commands = setting("MEMHOLD_DIFF_COMMANDS", 20_000);
-    let seed = setting("MEMHOLD_DIFF_SEED", u64::from(std::process::id()));
+    let commands = setting::number("MEMHOLD_DIFF_COMMANDS").unwrap_or(20_000);
+    let seed = setting::number("MEMHOLD_DIFF_SEED").unwrap_or_else(|| std::process::id().into());
     let Some(peer) = server::memcached() else {
         return ExitCode::SUCCESS;
     };
@@ -51,10 +51,6 @@ fn main() -> ExitCode {
     );
     println!("{} commands, {} differences", run.done, run.differences);
     if run.differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn setting(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
 /// One of the two servers and our connection to it.

@@ -13,6 +13,7 @@ pub mod middle;
 pub mod ports;
 pub mod random;
 pub mod server;
+pub mod setting;
 #[cfg(test)]
 pub mod tls;
 pub mod transcript;

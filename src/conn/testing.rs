@@ -39,18 +39,7 @@ pub struct Talk {
 /// A store of 64 MiB with memcached's own class table, as the reference's examples assume.
 #[must_use]
 pub fn config() -> Config {
-    Config {
-        memory_bytes: 64 * 1024 * 1024,
-        item_size_max: 1024 * 1024,
-        slabs: SlabTable::Factor { min: 48, factor: 1.25 },
-        slab_chunk_max: 512 * 1024,
-        evict: true,
-        cas: true,
-        temporary_ttl: None,
-        page_moves: true,
-        preallocate: false,
-        seed: 1,
-    }
+    Config { slabs: SlabTable::Factor { min: 48, factor: 1.25 }, ..Config::with_memory(64 << 20, 1) }
 }
 
 impl Default for Talk {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::stats::{Counter, Process, Sums};
-use crate::store::{Config, SlabTable};
+use crate::store::Config;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -33,7 +33,7 @@ impl Running {
             Address::Tcp(address) => address.port(),
             Address::Unix(_) | Address::Udp(_) => 0,
         };
-        let store = Store::open(&store_config()).unwrap();
+        let store = Store::open(&Config::with_memory(64 << 20, 1)).unwrap();
         let server = Arc::new(Server::new(settings, Clock::start()));
         let (sender, shutdowns) = mpsc::channel();
         let on_shutdown = Box::new(move |graceful| sender.send(graceful).unwrap());
@@ -68,21 +68,6 @@ impl Drop for Running {
         if let Some(workers) = self.workers.take() {
             workers.stop(false);
         }
-    }
-}
-
-fn store_config() -> Config {
-    Config {
-        memory_bytes: 64 << 20,
-        item_size_max: 1 << 20,
-        slabs: SlabTable::Fine,
-        slab_chunk_max: 512 << 10,
-        evict: true,
-        cas: true,
-        temporary_ttl: None,
-        page_moves: true,
-        preallocate: false,
-        seed: 1,
     }
 }
 

@@ -54,7 +54,7 @@ const WATCH_LATE_MICROS: u64 = 64_000;
 const LAST_TURNS_MAX: usize = 1 << 20;
 
 /// Bytes of requests and replies that one worker hands over to another process; clients beyond that are closed. Their sum is in memory
-/// twice for a moment. Only thousands of clients that each wait for the rest of a large value get there.
+/// three times for a moment. Only thousands of clients that each wait for the rest of a large value get there.
 const HANDED_BYTES_MAX: usize = 128 << 20;
 
 /// A worker. It lives on its own thread, in [`Worker::run`].

@@ -76,6 +76,12 @@ mod tests {
     }
 
     #[test]
+    fn without_options_the_store_is_what_it_is_by_itself() {
+        let (told, itself) = (store_config(&Settings::default(), 7), Config::with_memory(64 << 20, 7));
+        assert_eq!(format!("{told:?}"), format!("{itself:?}"));
+    }
+
+    #[test]
     fn a_temporary_ttl_counts_only_when_it_was_given() {
         let mut settings = Settings::default();
         assert_eq!(store_config(&settings, 1).temporary_ttl, None);

@@ -168,7 +168,8 @@ fn running_pid(path: &Path) -> Option<u32> {
     text.lines().next()?.trim_end().parse().ok().filter(|&pid| process::is_running(pid))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// The path of a file beside another one.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

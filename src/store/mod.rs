@@ -9,7 +9,7 @@
 //! - `classes.rs`, `slabs.rs`, `large.rs`, `pool.rs`: chunk sizes, chunks of one size, pieces of large items, pages of nobody.
 //! - `entry.rs`, `draft.rs`, `pins.rs`: an item seen under its lock, one being filled, one read without a lock.
 //! - `rank.rs`, `evict.rs`: who leaves first, making room; `expiry.rs`, `maintain.rs`: finding what is over, background steps;
-//!   `reassign.rs`: a page moved on demand.
+//!   `reassign.rs`: a page moved on demand; `huge.rs`: what is full becomes huge pages.
 //! - `restart.rs`, `scan.rs`: memory that outlives the process, and rebuilding all this from its pages.
 //! - `walk.rs`, `check.rs`, `tally.rs`: dumps, invariants, statistics.
 //! - `inner.rs`: what they share, and the order of locks.
@@ -24,6 +24,7 @@ mod entry;
 mod evict;
 mod expiry;
 mod hash;
+mod huge;
 pub mod index;
 mod inner;
 mod large;
@@ -93,6 +94,25 @@ pub struct Config {
     pub preallocate: bool,
     /// Key of the hash; random in production, fixed in tests.
     pub seed: u64,
+}
+
+impl Config {
+    /// What it is without any option but `-m`, in bytes; `seed` is the key of the hash.
+    #[must_use]
+    pub const fn with_memory(memory_bytes: u64, seed: u64) -> Config {
+        Config {
+            memory_bytes,
+            item_size_max: 1 << 20,
+            slabs: SlabTable::Fine,
+            slab_chunk_max: 512 << 10,
+            evict: true,
+            cas: true,
+            temporary_ttl: None,
+            page_moves: true,
+            preallocate: false,
+            seed,
+        }
+    }
 }
 
 /// Which chunk sizes there are.

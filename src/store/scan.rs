@@ -107,11 +107,17 @@ pub fn each_page<T: Default + Send>(threads: usize, end: u32, visit: impl Fn(u32
     })
 }
 
-/// Whether a page has the checksum that it was given when the arena was closed, which is 0 for a page of nobody. One that has not is
-/// taken out of the table.
+/// Whether a page has room for as many chunks as were carved, as the table says.
+fn is_possible(arena: &Arena, page: u32) -> bool {
+    let Geometry { chunk_size, carved } = arena.geometry(page);
+    chunk_size == LARGE_PAGE || u64::from(chunk_size) * u64::from(carved) <= arena.page_size() as u64
+}
+
+/// Whether a page has the checksum that it was given when the arena was closed, which is 0 for a page of nobody. One that has not, or
+/// that cannot be whatever was summed up, is taken out of the table.
 pub fn has_checksum(arena: &Arena, page: u32) -> bool {
     let nobodys = arena.geometry(page).chunk_size == 0;
-    if arena.noted_checksum(page) == if nobodys { 0 } else { arena.checksum(page) } {
+    if is_possible(arena, page) && arena.noted_checksum(page) == if nobodys { 0 } else { arena.checksum(page) } {
         return true;
     }
     arena.set_geometry(page, Geometry::NOBODY);
@@ -197,9 +203,7 @@ impl Inner {
     fn drop_impossible_pages(&self, touched: u32) -> u64 {
         let mut dropped = 0;
         for page in 0..touched {
-            let Geometry { chunk_size, carved } = self.arena.geometry(page);
-            let bytes = u64::from(chunk_size) * u64::from(carved);
-            if chunk_size != LARGE_PAGE && bytes > self.arena.page_size() as u64 {
+            if !is_possible(&self.arena, page) {
                 self.arena.set_geometry(page, Geometry::NOBODY);
                 dropped += 1;
             }

@@ -22,18 +22,7 @@ impl Random {
 }
 
 pub(super) fn config(megabytes: u64) -> Config {
-    Config {
-        memory_bytes: megabytes << 20,
-        item_size_max: 1 << 20,
-        slabs: SlabTable::Fine,
-        slab_chunk_max: 512 << 10,
-        evict: true,
-        cas: true,
-        temporary_ttl: None,
-        page_moves: true,
-        preallocate: false,
-        seed: 42,
-    }
+    Config::with_memory(megabytes << 20, 42)
 }
 
 pub(super) fn shape(value_len: usize) -> Shape {

@@ -156,6 +156,8 @@ pub struct Link {
     server: String,
     /// The line read last, without its end.
     line: Vec<u8>,
+    /// Whether it has answered anything.
+    heard: bool,
 }
 
 impl Link {
@@ -166,7 +168,7 @@ impl Link {
     pub fn open(server: &str) -> Result<Link, Failure> {
         let socket = connect(server).map_err(|error| Failure(format!("{server}: {}", reason(&error))))?;
         let stream = BufReader::with_capacity(BUFFER_BYTES, socket);
-        Ok(Link { stream, server: server.to_owned(), line: Vec::new() })
+        Ok(Link { stream, server: server.to_owned(), line: Vec::new(), heard: false })
     }
 
     /// Sends all of `bytes`.
@@ -187,9 +189,13 @@ impl Link {
         let read = (&mut self.stream).take(LINE_MAX).read_until(b'\n', &mut self.line);
         read.map_err(|error| self.broken(&error))?;
         if self.line.pop() != Some(b'\n') {
-            let what = if self.line.len() as u64 + 1 == LINE_MAX { "sent no line" } else { "closed the connection" };
-            return Err(Failure(format!("{}: the server {what}", self.server)));
+            return Err(if self.line.len() as u64 + 1 == LINE_MAX {
+                Failure(format!("{}: the server sent no line", self.server))
+            } else {
+                self.broken(&io::ErrorKind::UnexpectedEof.into())
+            });
         }
+        self.heard = true;
         if self.line.last() == Some(&b'\r') {
             self.line.pop();
         }
@@ -254,11 +260,24 @@ impl Link {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 format!("the server did nothing for {} seconds", PATIENCE.as_secs())
             }
-            io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
-            _ => reason(error),
+            _ => ended(error, !self.heard),
         };
         Failure(format!("{}: {what}", self.server))
     }
+}
+
+/// How a connection ended. When it did before anything was answered in the clear, that is mostly for one reason.
+#[must_use]
+pub fn ended(error: &io::Error, unheard: bool) -> String {
+    let what = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+        _ => reason(error),
+    };
+    let is_end = matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    );
+    if unheard && is_end { format!("{what}, without any answer: perhaps it wants TLS") } else { what }
 }
 
 fn unix(path: &str) -> io::Result<Box<dyn Socket>> {

@@ -7,7 +7,7 @@ use memhold::conn::{Conn, Next, Output};
 use memhold::protocol::binary::REQUEST_MAGIC;
 use memhold::protocol::limits::LINE_MAX;
 use memhold::settings::Settings;
-use memhold::store::{Config, SlabTable, Store};
+use memhold::store::{Config, Store};
 use std::io::Write as _;
 
 /// The first byte seeds the places of the cuts; the rest is what the client sends.
@@ -42,7 +42,7 @@ fn depends_on_timing(conversation: &[u8]) -> bool {
 
 /// The answer to a conversation whose pieces are at most `piece_max` bytes.
 fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
-    let store = Store::open(&config()).expect("address space for a small store");
+    let store = Store::open(&Config::with_memory(16 << 20, 1)).expect("address space for a small store");
     let settings = Settings { num_threads: 1, ..Settings::default() };
     let server = Server::new(settings, Clock::start());
     let mut cx = Context::new(&store, &server, &server.threads[0], Now::at(1_700_000_000, 0), -1);
@@ -88,20 +88,5 @@ fn hold(conversation: &[u8], piece_max: usize, mut seed: u64) -> Vec<u8> {
 fn send(out: &mut Output, answer: &mut Vec<u8>) {
     while !out.is_empty() {
         out.send(usize::MAX, |slices| answer.write_vectored(slices)).expect("memory");
-    }
-}
-
-fn config() -> Config {
-    Config {
-        memory_bytes: 16 << 20,
-        item_size_max: 1 << 20,
-        slabs: SlabTable::Fine,
-        slab_chunk_max: 512 << 10,
-        evict: true,
-        cas: true,
-        temporary_ttl: None,
-        page_moves: true,
-        preallocate: false,
-        seed: 1,
     }
 }

@@ -124,15 +124,10 @@ fn set(store: &Store, key: &[u8], value: &[u8], exptime: u32, now: Now) -> Resul
 fn config(choice: u8) -> Config {
     let exact = SlabTable::Factor { min: 48, factor: 1.25 };
     Config {
-        memory_bytes: if choice & 1 == 0 { 4 << 20 } else { 64 << 20 },
-        item_size_max: 1 << 20,
         slabs: if choice & 2 == 0 { SlabTable::Fine } else { exact },
-        slab_chunk_max: 512 << 10,
         evict: choice & 4 == 0,
         cas: choice & 8 == 0,
-        temporary_ttl: None,
         page_moves: choice & 16 == 0,
-        preallocate: false,
-        seed: 7,
+        ..Config::with_memory(if choice & 1 == 0 { 4 << 20 } else { 64 << 20 }, 7)
     }
 }

@@ -169,6 +169,7 @@ fn pages_for(memory_bytes: u64, page_shift: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::super::arena::Geometry;
+    use super::super::superblock::STATE_AT;
     use super::*;
     use crate::sync::Ordering;
 
@@ -196,6 +197,33 @@ mod tests {
             assert_eq!(arena.geometry(100).chunk_size, 64);
             assert_eq!(arena.word64(arena.page_offset(100)).load(Ordering::Relaxed), 77);
             assert_eq!(file.metadata().unwrap().len(), arena.page_offset(pages) as u64);
+        }
+    }
+
+    #[test]
+    fn a_superblock_that_somebody_has_made_up_is_refused() {
+        let real = files::nameless(c"arena").unwrap();
+        Arena::make(real.try_clone().unwrap(), 8 << 20, 1 << 16, (BOOT, 1)).unwrap().note_open();
+        let real = Arena::look(&real, &BOOT).unwrap().expect("an arena");
+        for made_up in [
+            Superblock { page_shift: 255, ..real },
+            Superblock { page_shift: 64, ..real },
+            Superblock { page_shift: 4, ..real },
+            Superblock { range: 0, ..real },
+            Superblock { range: 1 << 16, ..real },
+            Superblock { range: u64::MAX, ..real },
+            Superblock { granule_shift: 255, ..real },
+            Superblock { first_page: u64::MAX, ..real },
+            Superblock { first_page: 0, ..real },
+            Superblock { pages: 0, ..real },
+            Superblock { pages: u32::MAX, ..real },
+        ] {
+            // With a checksum that is right.
+            let file = files::nameless(c"arena").unwrap();
+            made_up.begin(&file).unwrap();
+            file.write_all_at(&Condition::Open.word().to_ne_bytes(), STATE_AT as u64).unwrap();
+            file.set_len(1 << 40).unwrap();
+            assert!(matches!(Arena::look(&file, &BOOT), Err(Trouble::Unfit(_))), "{made_up:?}");
         }
     }
 

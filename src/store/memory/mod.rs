@@ -3,6 +3,7 @@
 //! - [`words`]: long arrays of atomic words, taken from the kernel lazily; what the index, the expiry words and page facts live in.
 //! - [`arena`]: the range that holds the items, its page table, and access to words and bytes by offset.
 //! - [`file`]: the same over the memory of a file, which the next process finds as this one left it.
+//! - [`huge`]: which parts of private memory are huge pages already.
 //! - [`superblock`]: the arena's first 4 KiB, by which the next process knows it.
 //! - [`lanes`]: comparing the tags of a bucket at once.
 //! - [`patch`]: changing bytes of a published item so that a death leaves all of them changed or none.
@@ -15,6 +16,7 @@
 
 pub mod arena;
 pub mod file;
+pub mod huge;
 pub mod item;
 pub mod lanes;
 pub mod patch;

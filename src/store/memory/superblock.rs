@@ -37,7 +37,7 @@ const SHIFTS_AT: usize = 24;
 const FIRST_PAGE_AT: usize = 32;
 const BOOT_ID_AT: usize = 40;
 const BIRTH_AT: usize = 64;
-const STATE_AT: usize = 72;
+pub(super) const STATE_AT: usize = 72;
 const CHECKSUM_AT: usize = 80;
 const PAGES_AT: usize = 88;
 const ITEMS_AT: usize = 96;
@@ -59,7 +59,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    const fn word(self) -> u64 {
+    pub(super) const fn word(self) -> u64 {
         match self {
             Condition::BeingMade => 0x6d61_6b69_6e67_2e2e,
             Condition::Open => 0xa55a_0ff0_3cc3_9669,
@@ -184,7 +184,9 @@ impl Superblock {
     /// Bytes of the file.
     #[must_use]
     pub fn file_len(&self) -> u64 {
-        self.first_page.saturating_add(u64::from(self.pages) << self.page_shift)
+        // Nobody has looked yet whether pages can be of that size.
+        let pages = u64::from(self.pages).checked_shl(self.page_shift).unwrap_or(u64::MAX);
+        self.first_page.saturating_add(pages)
     }
 
     /// Writes it to the beginning of a new file, as one that is being made.

@@ -5,6 +5,7 @@ use super::super::tests::{Model, Random, config, delete, get, set, step, touch};
 use super::super::{SlabTable, Store};
 use super::*;
 use crate::sys::files;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 
 const BOOT: BootId = [9; 16];
@@ -321,6 +322,31 @@ fn no_truncated_arena_is_read() {
         let outcome = Store::open_kept(&config, kept(&copy));
         assert!(matches!(outcome, Err(Trouble::Unfit(_))), "cut at {at} of {len}: {outcome:?}");
     }
+}
+
+/// Whoever writes a file can also sum it up.
+#[test]
+fn a_page_that_cannot_be_is_left_out_though_its_checksum_is_right() {
+    let (file, mut config) = (new_file(), config(2));
+    let (store, _) = open(&config, &file);
+    fill(&store, 1000);
+    let arena = &store.inner().arena;
+    let (page, geometry) = (0..arena.pages_present())
+        .map(|page| (page, arena.geometry(page)))
+        .find(|(_, geometry)| geometry.carved > 0)
+        .expect("a page in use");
+    arena.set_geometry(page, Geometry { carved: u32::MAX, ..geometry });
+    store.close().expect("alone");
+    let copy = new_file();
+    std::io::copy(&mut File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("open"), &mut &copy)
+        .expect("room");
+    let (store, after) = open(&config, &file);
+    assert_eq!((after.closed, after.damaged_pages), (true, 1));
+    store.check(NOW).expect("sound");
+    config.slabs = SlabTable::Factor { min: 48, factor: 1.25 };
+    let moved = Store::open_moved(&config, kept(&copy), kept(&new_file()), NOW).expect("moved");
+    assert_eq!(moved.1.damaged_pages, 1);
+    moved.0.check(NOW).expect("sound");
 }
 
 /// An arena that was left open has no checksums. Damage may go unseen there, but must not break anything.

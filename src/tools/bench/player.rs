@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::sys::reason;
 use crate::tools::Failure;
-use crate::tools::link::{Socket, Target};
+use crate::tools::link::{Socket, Target, ended};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::io::{self, ErrorKind};
@@ -193,7 +193,7 @@ impl Player {
                 return Err(Failure(format!("{}: the server owes answers for 30 seconds", plan.target.address)));
             }
             for event in &events {
-                self.turn(event.token().0, &run)?;
+                self.turn(event.token().0, event.is_read_closed(), &run)?;
             }
         }
     }
@@ -263,10 +263,14 @@ impl Player {
         self.plan.items.count() + counters
     }
 
-    /// Goes on with a connection that there is news of.
-    fn turn(&mut self, number: usize, run: &Run) -> Result<(), Failure> {
+    /// Goes on with a connection that there is news of, which may be that the server has closed it.
+    fn turn(&mut self, number: usize, is_closed: bool, run: &Run) -> Result<(), Failure> {
         self.write(number)?;
         while self.read(number)? {}
+        if is_closed {
+            // Nothing more comes of which epoll could tell: what is still owed will never be there, and this read says so.
+            self.read(number)?;
+        }
         let conn = &self.conns[number];
         if conn.is_busy && conn.replies.is_done() {
             self.busy -= 1;
@@ -350,7 +354,7 @@ impl Player {
             return Ok(false);
         }
         let length = match socket.read(&mut self.buffer) {
-            Ok(0) => return Err(self.broken(&ErrorKind::ConnectionReset.into())),
+            Ok(0) => return Err(self.broken(&ErrorKind::UnexpectedEof.into())),
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
@@ -367,7 +371,8 @@ impl Player {
     }
 
     fn broken(&self, error: &io::Error) -> Failure {
-        Failure(format!("{}: {}", self.plan.target.address, reason(error)))
+        let first = self.plan.answered.load(Ordering::Relaxed) == 0;
+        Failure(format!("{}: {}", self.plan.target.address, ended(error, first && self.plan.target.tls.is_none())))
     }
 }
 

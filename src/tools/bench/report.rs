@@ -121,7 +121,7 @@ impl Report {
         let notes = [
             (refused, "were refused"),
             (absent, "touched, counted or deleted nothing"),
-            (self.unsent, "were due and never sent: the server is slower than this rate"),
+            (self.unsent, "were due and never sent: this rate is too much for the server, or for this client"),
             (self.unfilled, "items were refused when they were stored before"),
         ];
         for (count, what) in notes.into_iter().filter(|(count, _)| *count > 0) {

@@ -115,6 +115,12 @@ impl Found {
     pub fn ratio(self) -> f64 {
         if self.asked == 0 { 0.0 } else { self.hits as f64 / self.asked as f64 }
     }
+
+    /// For a table, where nothing is said of what nobody asked for.
+    #[must_use]
+    pub fn shown(self) -> String {
+        if self.asked == 0 { "-".to_owned() } else { format!("{:.4}", self.ratio()) }
+    }
 }
 
 impl Trace {
@@ -158,7 +164,7 @@ impl Trace {
         let mut out = format!("{:<12}{:>12}{:>12}{:>12}", "", "asked", "found", "hit ratio");
         for (group, found) in self.groups.iter().zip(&outcome.found) {
             let Found { asked, hits } = found;
-            let _ = write!(out, "\n{:<12}{asked:>12}{hits:>12}{:>12.4}", group.name, found.ratio());
+            let _ = write!(out, "\n{:<12}{asked:>12}{hits:>12}{:>12}", group.name, found.shown());
         }
         let (ratio, seconds) = (self.hit_ratio(&outcome.found), outcome.seconds);
         let _ = write!(out, "\nhit ratio {ratio:.4}; {} requests in {seconds:.1} s", self.requests.len());
