@@ -27,24 +27,35 @@ enum Outcome {
 }
 
 /// `incr` and `decr` as nearly all of them are: the item is there and the new number takes the place of the old one. The same as [`arith`] in
-/// a third of its instructions. `None` when it is otherwise: nothing was done then, and [`arith`] is to be asked.
+/// a third of its instructions. `reply` is given the number's digits, under the item's lock. False when it is otherwise: nothing was
+/// done then, and [`arith`] is to be asked.
 #[inline(always)]
-pub fn plain(cx: &Context<'_>, key: &[u8], decrement: bool, delta: u64, spot: &Spot) -> Option<u64> {
+pub fn plain(
+    cx: &Context<'_>,
+    key: &[u8],
+    decrement: bool,
+    delta: u64,
+    spot: &Spot,
+    reply: impl FnOnce(&[u8]),
+) -> bool {
     if cx.watches(Streams::FETCHERS) {
-        return None;
+        return false;
     }
     let found = cx.store.read_at(key, spot, cx.now, |entry| {
-        let number = applied(decrement, delta, number_in(entry).filter(|_| !is_chunked(cx, entry))?);
-        if !put(entry, number, cx.now) {
-            return None;
+        let Some(old) = number_in(entry).filter(|_| !is_chunked(cx, entry)) else { return false };
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(applied(decrement, delta, old)).as_bytes();
+        if put(entry, digits, cx.now) {
+            count_hit(cx, decrement, entry.class());
+            reply(digits);
+            return true;
         }
-        count_hit(cx, decrement, entry.class());
-        Some(number)
+        false
     });
     found.unwrap_or_else(|absence| {
         // An item whose time was over is gone now; nobody else will know that there was one.
         count_absence(cx, key, absence);
-        None
+        false
     })
 }
 
@@ -111,7 +122,8 @@ fn compute(cx: &Context<'_>, arith: &Arith<'_>, entry: &mut Entry<'_>) -> Outcom
     };
     let number = applied(arith.decrement, arith.delta, old);
     let (seen, idle) = (Seen::of(entry), entry.idle_seconds(cx.now));
-    if arith.exptime.is_none() && arith.new_cas.is_none() && put(entry, number, cx.now) {
+    let may_stay = arith.exptime.is_none() && arith.new_cas.is_none();
+    if may_stay && put(entry, itoa::Buffer::new().format(number).as_bytes(), cx.now) {
         count_hit(cx, arith.decrement, seen.class);
         return Outcome::Answer(Reply::Hit(hit(cx, &seen, idle, number, seen.exptime, entry.cas())));
     }
@@ -120,9 +132,7 @@ fn compute(cx: &Context<'_>, arith: &Arith<'_>, entry: &mut Entry<'_>) -> Outcom
 
 /// Writes a number in the place of the value, padded with spaces; `false` when that is not possible.
 #[inline(always)]
-fn put(entry: &mut Entry<'_>, number: u64, now: Now) -> bool {
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(number).as_bytes();
+fn put(entry: &mut Entry<'_>, digits: &[u8], now: Now) -> bool {
     let old = entry.value_start();
     let mut padded = [b' '; DIGITS_MAX];
     let text = if digits.len() == old.len() {
@@ -132,11 +142,20 @@ fn put(entry: &mut Entry<'_>, number: u64, now: Now) -> bool {
         text[..digits.len()].copy_from_slice(digits);
         text
     };
-    // Only what changes has to lie in one word.
-    let differs = |(old, new): (&u8, &u8)| old != new;
-    let first = old.iter().zip(text).position(differs).unwrap_or(0);
-    let last = old.iter().zip(text).rposition(differs).unwrap_or(0);
+    // Only what changes has to lie in one word: mostly the last digit.
+    let (first, last) = difference(old, text);
     entry.overwrite(first, &text[first..=last], now)
+}
+
+/// The first and the last place at which two texts of one length differ.
+#[inline]
+fn difference(old: &[u8], new: &[u8]) -> (usize, usize) {
+    let (old_words, new_words) = (old.as_chunks::<8>().0, new.as_chunks::<8>().0);
+    let same = old_words.iter().zip(new_words).take_while(|(old, new)| old == new).count() * 8;
+    let differs = |(old, new): (&u8, &u8)| old != new;
+    let first = old[same..].iter().zip(&new[same..]).position(differs).map_or(0, |place| same + place);
+    let last = old.iter().zip(new).rposition(differs).unwrap_or(0);
+    (first, last)
 }
 
 fn replace(

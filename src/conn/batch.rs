@@ -296,13 +296,15 @@ fn read_meta(get: &MetaGet<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>)
 /// `incr` and `decr` by a short number.
 #[inline(never)]
 fn count(step: &text::Step<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>) {
-    match commands::arith::plain(cx, step.key, step.decrement, step.delta.into(), spot) {
-        Some(number) => text::number_line(out.bytes_mut(), number),
-        None => {
-            let request = step.request();
-            let reply = commands::arith::arith(cx, &request, spot);
-            answer(out, &Spelling::TEXT, request.key, &reply, None);
-        }
+    out.bytes_mut().reserve(REPLY_MAX);
+    let done = commands::arith::plain(cx, step.key, step.decrement, step.delta.into(), spot, |digits| {
+        out.bytes_mut().extend_from_slice(digits);
+        out.bytes_mut().extend_from_slice(b"\r\n");
+    });
+    if !done {
+        let request = step.request();
+        let reply = commands::arith::arith(cx, &request, spot);
+        answer(out, &Spelling::TEXT, request.key, &reply, None);
     }
 }
 

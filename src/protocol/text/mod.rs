@@ -15,7 +15,7 @@ mod tests;
 
 pub use keys::{LongLine, NextKey, any_key_too_long, begin_long, may_be_long, next_key};
 pub use plain::{Step, lone_key, plain_set, plain_step};
-pub use reply::{END, number_line, value_line};
+pub use reply::{END, value_line};
 
 pub(super) use parse::{COMMANDS, value_len};
 pub(super) use reply::{encode, line};

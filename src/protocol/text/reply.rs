@@ -20,7 +20,8 @@ pub(in crate::protocol) fn encode(
     match reply {
         Reply::Hit(Hit { number: Some(number), .. }) => {
             if !noreply {
-                number_line(out, *number);
+                push_number(out, *number);
+                out.extend_from_slice(b"\r\n");
             }
             Body::None
         }
@@ -39,18 +40,6 @@ pub(in crate::protocol) fn encode(
             Body::None
         }
     }
-}
-
-/// A number alone: the answer to `incr` and `decr`.
-#[inline]
-pub fn number_line(out: &mut Vec<u8>, number: u64) {
-    if let Ok(number) = u32::try_from(number) {
-        let mut end = LineEnd::crlf();
-        end.put_number(number);
-        return end.append_to(out);
-    }
-    push_number(out, number);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// `VALUE <key> <flags> <bytes>[ <cas unique>]`, behind which the value and CR LF belong.
