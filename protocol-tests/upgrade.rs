@@ -132,6 +132,17 @@ impl Running {
         self.wait_for("no upgrade, this version goes on: ")
     }
 
+    /// Asks for an upgrade to a program that says yes and is gone when it is needed, when clients are on their way; returns why there was
+    /// none.
+    fn upgrade_fails_late(&mut self) -> String {
+        fs::rename(self.program(), self.folder.join("real")).expect("it can be renamed");
+        let script = format!("#!/bin/sh\nrm '{0}/memhold'\nexec '{0}/real' \"$@\"\n", self.folder.display());
+        self.replace_program(script.as_bytes());
+        let why = self.upgrade_refused();
+        fs::rename(self.folder.join("real"), self.program()).expect("it can be renamed");
+        why
+    }
+
     fn connect(&self) -> Link {
         Link::open(self.address).expect("the server accepts connections")
     }
@@ -155,6 +166,19 @@ fn clients_in_the_middle_of_anything_are_answered_as_if_nothing_had_been() {
         middle.ask_idle();
         assert!(wait_end(&mut running.child, Duration::ZERO).is_none(), "the same process after {}", round + 1);
     }
+    middle.finish();
+}
+
+#[test]
+fn clients_in_the_middle_of_anything_come_back_when_the_new_version_cannot_begin() {
+    let mut running = Running::start("back", &["-t", "3"]);
+    let mut middle = Middle::begin(running.address);
+    for _ in 0..3 {
+        assert!(running.upgrade_fails_late().contains("No such file or directory"));
+        middle.ask_idle();
+    }
+    running.upgrade();
+    middle.ask_idle();
     middle.finish();
 }
 
@@ -311,12 +335,8 @@ fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
     signal(child.trim().parse().expect("a number"), "KILL");
     fs::remove_file(running.program()).expect("it is there");
     assert!(running.upgrade_refused().contains("No such file or directory"));
-    // One that says yes and is gone when it is needed.
     running.replace_program(&good);
-    fs::rename(running.program(), running.folder.join("real")).expect("it can be renamed");
-    let script = format!("#!/bin/sh\nrm '{0}/memhold'\nexec '{0}/real' \"$@\"\n", running.folder.display());
-    running.replace_program(script.as_bytes());
-    assert!(running.upgrade_refused().contains("No such file or directory"));
+    assert!(running.upgrade_fails_late().contains("No such file or directory"));
     running.replace_program(b"#!/bin/sh\nls -l /proc/$$/fd | grep -c 'socket:\\|memhold-upgrade' >&2\nexit 1\n");
     let told = running.upgrade_refused();
     assert!(told.ends_with("says: 1"), "of all that was open for it, the next one has its own script: {told}");

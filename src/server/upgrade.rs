@@ -48,6 +48,8 @@ pub struct Started {
     program: PathBuf,
     /// The first word of the command line, and the others.
     words: Vec<OsString>,
+    /// The folder that it has left since (`-d`). What the words name may be there.
+    folder: Option<PathBuf>,
     /// The filter of system calls is on, and outlives `execve`.
     filtered: bool,
 }
@@ -57,11 +59,11 @@ impl Started {
     ///
     /// # Errors
     /// Not fatal: there is no upgrade in place then.
-    pub fn now(filtered: bool) -> io::Result<Started> {
+    pub fn now(filtered: bool, folder: Option<PathBuf>) -> io::Result<Started> {
         let words: Vec<_> = std::env::args_os().collect();
         let own = std::env::current_exe()?;
         let program = words.first().and_then(|name| called(name, &own)).unwrap_or(own);
-        Ok(Started { program, words, filtered })
+        Ok(Started { program, words, folder, filtered })
     }
 
     /// Asks the new binary whether it could go on with these items and listeners.
@@ -74,7 +76,11 @@ impl Started {
         let expected = answer(settings, file)?;
         let (name, words) = self.words.split_first().ok_or("it is not known how this process was started")?;
         let ((answer, output), (errors, error_output)) = (sheet()?, sheet()?);
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(folder) = self.folder() {
+            command.current_dir(folder);
+        }
+        let mut child = command
             .arg0(name)
             .arg("--check-takeover")
             .args(words)
@@ -92,6 +98,11 @@ impl Started {
         Err(why_not(&answer, &expected, &errors))
     }
 
+    /// The folder to start in, if this user may be there.
+    fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref().filter(|folder| folder.join(".").metadata().is_ok())
+    }
+
     /// Becomes the new binary. Returns only when that failed, with everything as it was.
     #[must_use]
     pub fn become_next(&self, handover: &Handover, store: &Store) -> String {
@@ -103,6 +114,9 @@ impl Started {
         };
         // The next binary that is asked would have them: clients that are closed here would stay open there, and the arena locked.
         descriptors.iter().for_each(|&fd| socket::end_at_exec(fd));
+        if self.folder.is_some() {
+            let _there_it_was = std::env::set_current_dir(process::ROOT);
+        }
         reason(&error)
     }
 
@@ -129,6 +143,7 @@ impl Started {
             name
         });
         let environment = others.chain([place.into()]);
+        self.folder().map_or(Ok(()), std::env::set_current_dir)?;
         crate::sys::process::replace(
             &c_string(self.program.clone().into())?,
             &c_strings(self.words.clone())?,
@@ -234,6 +249,7 @@ pub fn check(settings: &Settings, load_tls: impl FnOnce(&Settings) -> Result<Opt
         // As whom it would open what follows.
         process::user(settings)?;
         passwords::load(settings)?;
+        process::leave_folder(settings).map_err(|error| Exit::new(FAILURE, reason(&error)))?;
         options::check::hashpower(settings)?;
         process::enough_connections(settings, 0)?;
         let file = kept::look(settings, &memory::store_config(settings, 0))?;
