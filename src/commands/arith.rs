@@ -26,9 +26,9 @@ enum Outcome {
     Replace { seen: Seen, number: u64, idle: u32 },
 }
 
-/// `incr` and `decr` as nearly all of them are: the item is there and the new number takes the place of the old one. The same as [`arith`] in
-/// a third of its instructions. `reply` is given the number's digits, under the item's lock. False when it is otherwise: nothing was
-/// done then, and [`arith`] is to be asked.
+/// `incr` and `decr` as nearly all of them are: the item is there and the new number takes the place of the old one. The same
+/// as [`arith`] in half of its instructions. `reply` is given the number's digits, under the item's lock. False when it is
+/// otherwise: nothing was done then, and [`arith`] is to be asked.
 #[inline(always)]
 pub fn plain(
     cx: &Context<'_>,

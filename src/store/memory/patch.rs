@@ -3,8 +3,7 @@
 //!
 //! Such a word must not reach back into the key, which others read without the item's stripe.
 
-// Not the model checker's: no two threads meet here.
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// The word in which bytes lie that are to be changed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +41,7 @@ impl Patch {
         match bytes {
             // Nearly every change of a number is this one.
             // SAFETY: as the caller says.
-            &[byte] => unsafe { AtomicU8::from_ptr(place) }.store(byte, Ordering::Release),
+            &[byte] => unsafe { &*place.cast::<AtomicU8>() }.store(byte, Ordering::Release),
             // SAFETY: as the caller says.
             _ => unsafe { self.put_some(place, bytes) },
         }
@@ -59,9 +58,9 @@ impl Patch {
         // SAFETY: as the caller says; aligned, since the arena is and the word's offset is.
         unsafe {
             match self.width {
-                2 => AtomicU16::from_ptr(place.cast()).store(u16::from_ne_bytes([a, b]), Ordering::Release),
-                4 => AtomicU32::from_ptr(place.cast()).store(u32::from_ne_bytes([a, b, c, d]), Ordering::Release),
-                _ => AtomicU64::from_ptr(place.cast()).store(u64::from_ne_bytes(word), Ordering::Release),
+                2 => (*place.cast::<AtomicU16>()).store(u16::from_ne_bytes([a, b]), Ordering::Release),
+                4 => (*place.cast::<AtomicU32>()).store(u32::from_ne_bytes([a, b, c, d]), Ordering::Release),
+                _ => (*place.cast::<AtomicU64>()).store(u64::from_ne_bytes(word), Ordering::Release),
             }
         }
     }
