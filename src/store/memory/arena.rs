@@ -17,6 +17,7 @@
 
 use super::Stable;
 use super::huge::HugePages;
+use super::patch::Patch;
 use super::superblock::SUPERBLOCK;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::memory::{HUGE_PAGE, Mapping};
@@ -356,7 +357,7 @@ impl Arena {
     pub fn bytes<'g>(&'g self, offset: usize, len: usize, _stable: Stable<'g>) -> &'g [u8] {
         self.check_bytes(offset, len);
         // SAFETY: in range (checked). The item is published and its witness keeps it from being freed, and nothing writes bytes
-        // of a published item behind its header.
+        // of a published item behind its header but `put`, which borrows the one who sees the value alone.
         unsafe { std::slice::from_raw_parts(self.mapping.base().as_ptr().add(offset), len) }
     }
 
@@ -372,6 +373,19 @@ impl Arena {
         // SAFETY: in range (checked). The chunk belongs to one draft and `_owner` is that draft, borrowed for as long as the slice:
         // nobody else can see its bytes, since its state is not published. The owner keeps the store, and so the mapping, alive.
         unsafe { std::slice::from_raw_parts_mut(self.mapping.base().as_ptr().add(offset), len) }
+    }
+
+    /// Puts `bytes` in the place of others of a published item's value. In one store, so they are there whole or not at all whenever this
+    /// process ends. The caller holds the item's stripe and borrows the entry through which alone the value is seen: no walk asks for
+    /// values, and this one is not so large that it could be pinned.
+    #[inline]
+    pub(in crate::store) fn put(&self, patch: Patch, bytes: &[u8]) {
+        self.check_bytes(patch.word, patch.width);
+        if !super::alive() {
+            return;
+        }
+        // SAFETY: in range (checked); the caller sees to it that nobody else reads or writes the value now.
+        unsafe { patch.put(self.mapping.base().as_ptr(), bytes) }
     }
 
     fn check_bytes(&self, offset: usize, len: usize) {

@@ -6,6 +6,7 @@
 //! - [`huge`]: which parts of private memory are huge pages already.
 //! - [`superblock`]: the arena's first 4 KiB, by which the next process knows it.
 //! - [`lanes`]: comparing the tags of a bucket at once.
+//! - [`patch`]: changing bytes of a published item so that a death leaves all of them changed or none.
 //! - [`item`]: where in a chunk the parts of an item lie, and the state word that publishes it.
 //!
 //! What leaves the room is safe to call under one rule, which the types carry as far as they can: bytes of a published item
@@ -18,6 +19,7 @@ pub mod file;
 pub mod huge;
 pub mod item;
 pub mod lanes;
+pub mod patch;
 pub mod superblock;
 pub mod words;
 
