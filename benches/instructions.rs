@@ -172,7 +172,7 @@ impl Drop for Folder {
 }
 
 /// What is compared with a record.
-const RECORDED: &[&str] = &["get", "set", "get-16", "mg-16", "multiget-100"];
+const RECORDED: &[&str] = &["get", "set", "get-16", "mg-16", "multiget-100", "incr-16", "set-16"];
 
 const GROWTH_PERCENT_MAX: f64 = 3.0;
 

@@ -4,6 +4,7 @@
 
 mod support;
 
+use memhold::sys::process::is_root;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -349,6 +350,36 @@ fn a_daemon_detaches_writes_its_pid_file_and_removes_it() {
 }
 
 #[test]
+fn a_daemon_that_is_upgraded_finds_the_files_that_it_was_started_beside() {
+    let (folder, memory) = (Folder::new("beside"), Folder::in_memory("beside-memory"));
+    let (pid_file, options) = (folder.path("pid"), folder.write("options", "-m 80\n"));
+    let port = free_port();
+    let status = Command::new(server::memhold())
+        .args(["-d", "-u", "root", "-P", &pid_file, "-l", "127.0.0.1", "-p", &port.to_string()])
+        // It may be missing, and then nobody would be told.
+        .args(["--config", "-options", "-e", &memory.path("memory")])
+        .current_dir(&folder.0)
+        .stdin(Stdio::null())
+        .status();
+    assert!(status.is_ok_and(|status| status.success()));
+    let pid: u32 = wait_for_file(&pid_file).trim_end().parse().expect("the pid file holds a number");
+    let _guard = KillByPid(pid);
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    answers(pid, address);
+    for megabytes in [90, 100] {
+        fs::write(&options, format!("-m {megabytes}\n")).expect("a file can be written");
+        server::signal(pid, "USR2");
+        let line = format!("STAT maxbytes {}\r\n", megabytes << 20);
+        let counts = eventually(|| {
+            let told = Link::open(address).map(|mut link| link.ask(b"stats settings\r\n", b"END\r\n"));
+            told.is_ok_and(|told| String::from_utf8_lossy(&told).contains(&line))
+        });
+        assert!(counts, "{line}");
+        assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).expect("the process is there"), PathBuf::from("/"));
+    }
+}
+
+#[test]
 fn without_d_the_pid_file_stays() {
     let folder = Folder::new("pidfile");
     let file = folder.path("pid");
@@ -629,8 +660,4 @@ fn answers(pid: u32, address: SocketAddr) {
 fn wait_for_file(path: &str) -> String {
     assert!(eventually(|| fs::read_to_string(path).is_ok_and(|text| !text.is_empty())), "{path} appears");
     fs::read_to_string(path).expect("the file is there")
-}
-
-fn is_root() -> bool {
-    fs::read_to_string("/proc/self/status").is_ok_and(|text| text.lines().any(|line| line.starts_with("Uid:\t0\t")))
 }

@@ -108,6 +108,22 @@ fn other_options_keep_the_items_and_a_file_of_their_own_layout() {
 }
 
 #[test]
+fn a_link_to_the_file_stays_one_whatever_the_file_becomes() {
+    let (folder, links) = (Folder::in_memory("linked"), Folder::new("links"));
+    std::os::unix::fs::symlink(folder.path("memory"), links.path("link")).expect("a link");
+    let server = start(&links.path("link"), &["-m", "64"]);
+    assert_eq!(ask(&server, "set k 0 0 1\r\nx\r\n", "\r\n"), "STORED\r\n");
+    end(server, "TERM");
+    let server = start(&links.path("link"), &["-m", "64", "-f", "1.1"]);
+    assert_eq!(ask(&server, "get k\r\n", "END\r\n"), "VALUE k 0 1\r\nx\r\nEND\r\n");
+    end(server, "TERM");
+    assert_eq!((folder.names(), links.names()), (vec!["memory".to_owned()], vec!["link".to_owned()]), "after a move");
+    fs::write(folder.path("memory"), "garbage").expect("a file");
+    end(start(&links.path("link"), &["-o", "memory_file_unfit=set_aside"]), "TERM");
+    assert_eq!((folder.names().len(), links.names()), (2, vec!["link".to_owned()]), "after it was set aside");
+}
+
+#[test]
 fn what_a_move_left_that_died_is_removed_and_anything_else_is_not() {
     let folder = Folder::in_memory("moving");
     end(start(&folder.path("memory"), &[]), "TERM");
@@ -124,8 +140,9 @@ fn what_a_move_left_that_died_is_removed_and_anything_else_is_not() {
 #[test]
 fn an_unfit_file_is_refused_with_its_reason_and_stays_as_it_was() {
     let folder = Folder::in_memory("unfit");
-    end(start(&folder.path("memory"), &[]), "TERM");
+    let server = start(&folder.path("memory"), &[]);
     let whole = fs::metadata(folder.path("memory")).expect("it is there").len();
+    end(server, "TERM");
     type Damage = fn(&File);
     let damages: [(&str, Damage); 5] = [
         ("it is not an arena of memhold", |file| file.write_all_at(b"garbage!", 0).unwrap_or_default()),

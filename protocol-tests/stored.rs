@@ -98,6 +98,21 @@ fn clients_in_the_middle_of_anything_are_answered_as_if_nothing_had_been() {
 }
 
 #[test]
+fn upgrades_in_place_and_restarts_take_turns() {
+    let mut service = Service::start("stored-turns", &["-t", "2"]);
+    let mut middle = Middle::begin(service.address);
+    for _ in 0..2 {
+        let pid = service.process.as_ref().expect("it runs").0.id();
+        signal(pid, "USR2");
+        assert!(eventually_within(PATIENCE, || service.manager.hears("READY=1")), "the new version serves");
+        middle.ask_idle();
+        service.restart();
+        middle.ask_idle();
+    }
+    middle.finish();
+}
+
+#[test]
 fn who_knocks_while_there_is_no_process_is_served_by_the_next() {
     let mut service = Service::start("stored-knock", &[]);
     service.end();
@@ -171,7 +186,7 @@ fn what_the_next_process_cannot_go_on_with_is_closed_and_it_starts() {
     let garbage = memhold::net::parcel::send(&[File::open("/dev/null").expect("it is there").as_fd()]);
     let garbage = garbage.expect("it can be sent").socket;
     for (descriptor, why) in [
-        (garbage, "the handover is cut off"),
+        (garbage, "it is no handover"),
         (File::open("/dev/null").expect("it is there").into(), "Socket operation on non-socket"),
     ] {
         let name = service.manager.kept.take().expect("it has left something").0;

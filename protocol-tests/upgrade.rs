@@ -3,6 +3,7 @@
 
 mod support;
 
+use memhold::sys::process::is_root;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use support::middle::{Middle, PATIENCE as UPGRADE_PATIENCE, expect};
 use support::ports::listens;
 use support::server::{comes_up, free_port, memhold, signal, wait_end};
-use support::{Link, PATIENCE};
+use support::{Link, PATIENCE, eventually_within};
 
 /// Held while a program is written and while a process is begun: a child that is forked meanwhile has the file open for writing until it
 /// becomes another program, and nobody can run the file until then.
@@ -48,6 +49,10 @@ struct Running {
 
 impl Running {
     fn start(name: &str, flags: &[&str]) -> Running {
+        Running::start_by(name, flags, |program| Command::new(program))
+    }
+
+    fn start_by(name: &str, flags: &[&str], begin: impl FnOnce(&Path) -> Command) -> Running {
         let folder = std::env::temp_dir().join(format!("memhold-upgrade-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder can be made");
         fs::write(folder.join("users"), "ann:secret\n").expect("a file can be written");
@@ -58,7 +63,7 @@ impl Running {
         let port = free_port();
         let alone = forks();
         fs::copy(memhold(), &program).expect("the binary can be copied");
-        let mut child = Command::new(&program)
+        let mut child = begin(&program)
             .args(["-u", "root", "-l", "127.0.0.1", "-p", &port.to_string(), "-m", "64", "-e"])
             .arg(&memory)
             .args(flags.iter().map(|flag| flag.replace("FOLDER", &folder.display().to_string())))
@@ -127,6 +132,17 @@ impl Running {
         self.wait_for("no upgrade, this version goes on: ")
     }
 
+    /// Asks for an upgrade to a program that says yes and is gone when it is needed, when clients are on their way; returns why there was
+    /// none.
+    fn upgrade_fails_late(&mut self) -> String {
+        fs::rename(self.program(), self.folder.join("real")).expect("it can be renamed");
+        let script = format!("#!/bin/sh\nrm '{0}/memhold'\nexec '{0}/real' \"$@\"\n", self.folder.display());
+        self.replace_program(script.as_bytes());
+        let why = self.upgrade_refused();
+        fs::rename(self.folder.join("real"), self.program()).expect("it can be renamed");
+        why
+    }
+
     fn connect(&self) -> Link {
         Link::open(self.address).expect("the server accepts connections")
     }
@@ -143,13 +159,29 @@ impl Drop for Running {
 
 #[test]
 fn clients_in_the_middle_of_anything_are_answered_as_if_nothing_had_been() {
-    let mut running = Running::start("middle", &["-t", "4"]);
+    let mut running = Running::start("middle", &["-t", "4", "-v"]);
     let mut middle = Middle::begin(running.address);
     for round in 0..3 {
-        running.upgrade();
+        send_signal(running.child.id());
+        // Values that are on their way belong to nobody by then.
+        running.wait_for("without a look at each");
+        running.wait_for("has taken over");
         middle.ask_idle();
         assert!(wait_end(&mut running.child, Duration::ZERO).is_none(), "the same process after {}", round + 1);
     }
+    middle.finish();
+}
+
+#[test]
+fn clients_in_the_middle_of_anything_come_back_when_the_new_version_cannot_begin() {
+    let mut running = Running::start("back", &["-t", "3"]);
+    let mut middle = Middle::begin(running.address);
+    for _ in 0..3 {
+        assert!(running.upgrade_fails_late().contains("No such file or directory"));
+        middle.ask_idle();
+    }
+    running.upgrade();
+    middle.ask_idle();
     middle.finish();
 }
 
@@ -263,13 +295,23 @@ fn new_options_count_and_wrong_ones_leave_the_old_version_serving() {
         ("-S", "the new binary says: -S needs a file"),
         ("-e /dev/null", "the new binary says: memory file /dev/null"),
         ("-f 1.5", "the new binary says: memory file"),
+        ("-u no-such-user", "the new binary says: can't find the user no-such-user"),
+        ("-u nobody", "Permission denied"),
     ] {
+        if line.starts_with("-u") && !is_root() {
+            continue;
+        }
         fs::write(&config, line).expect("a file can be written");
         let told = running.upgrade_refused();
         assert!(told.contains(why), "{line}: {told}");
         assert!(ask(&running).contains("STAT num_threads 4\r\n"), "after {line}");
     }
     fs::write(&config, "-t 2\n-m 80\n-c 500\n").expect("a file can be written");
+    let moving = PathBuf::from(format!("{}.moving", running.memory.display()));
+    fs::write(&moving, "somebody's").expect("a file can be written");
+    let told = running.upgrade_refused();
+    fs::remove_file(&moving).expect("it is there");
+    assert!(told.contains("in the way"), "{told}");
     running.upgrade();
     let told = ask(&running);
     for line in ["num_threads 2", "maxbytes 83886080", "maxconns 500"] {
@@ -289,16 +331,18 @@ fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
     running.upgrade_refused();
     running.replace_program(b"#!/bin/sh\nexit 0\n");
     assert!(running.upgrade_refused().contains("cannot take over"));
-    running.replace_program(b"#!/bin/sh\necho out of order >&2\nexit 3\n");
+    // Somebody whom it has started goes on, with all that it had.
+    running.replace_program(b"#!/bin/sh\nsleep 300 &\necho out of order >&2\necho $! > ${0%/*}/child\nexit 3\n");
     assert!(running.upgrade_refused().contains("the new binary says: out of order"));
+    let child = fs::read_to_string(running.folder.join("child")).expect("it has told whom");
+    signal(child.trim().parse().expect("a number"), "KILL");
     fs::remove_file(running.program()).expect("it is there");
     assert!(running.upgrade_refused().contains("No such file or directory"));
-    // One that says yes and is gone when it is needed.
     running.replace_program(&good);
-    fs::rename(running.program(), running.folder.join("real")).expect("it can be renamed");
-    let script = format!("#!/bin/sh\nrm '{0}/memhold'\nexec '{0}/real' \"$@\"\n", running.folder.display());
-    running.replace_program(script.as_bytes());
-    assert!(running.upgrade_refused().contains("No such file or directory"));
+    assert!(running.upgrade_fails_late().contains("No such file or directory"));
+    running.replace_program(b"#!/bin/sh\nls -l /proc/$$/fd | grep -c 'socket:\\|memhold-upgrade' >&2\nexit 1\n");
+    let told = running.upgrade_refused();
+    assert!(told.ends_with("says: 1"), "of all that was open for it, the next one has its own script: {told}");
     client.send(b"x\r\nget k\r\n");
     expect(&mut client, b"STORED\r\nVALUE k 0 1\r\nx\r\nEND\r\n");
     let told =
@@ -309,6 +353,41 @@ fn a_new_binary_that_is_none_leaves_the_old_one_serving() {
     client.take();
     client.send(b"version\r\n");
     assert!(client.read_until(|bytes| bytes.ends_with(b"VERSION 1.6.45\r\n")));
+}
+
+#[test]
+fn a_binary_behind_a_link_is_upgraded_when_the_link_leads_elsewhere() {
+    // By somebody who does not want to hear of children, too.
+    let mut running = Running::start_by("link", &[], |program| {
+        let folder = program.parent().expect("it has one");
+        fs::rename(program, folder.join("old")).expect("it can be renamed");
+        std::os::unix::fs::symlink("old", program).expect("a link");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""]).arg(program);
+        shell
+    });
+    let runs = |running: &Running| fs::read_link(format!("/proc/{}/exe", running.child.id())).expect("it runs");
+    assert!(runs(&running).ends_with("old"));
+    let alone = forks();
+    fs::copy(memhold(), running.folder.join("new")).expect("the binary can be copied");
+    drop(alone);
+    std::os::unix::fs::symlink("new", running.folder.join("link")).expect("a link");
+    fs::rename(running.folder.join("link"), running.program()).expect("it can be renamed");
+    running.upgrade();
+    assert!(runs(&running).ends_with("new"), "{}", runs(&running).display());
+}
+
+#[test]
+fn a_new_binary_that_never_answers_does_not_stand_in_the_way_of_the_end() {
+    let mut running = Running::start("silent", &[]);
+    let asked = running.folder.join("asked");
+    running.replace_program(format!("#!/bin/sh\necho > {}\nexec sleep 300\n", asked.display()).as_bytes());
+    send_signal(running.child.id());
+    assert!(eventually_within(UPGRADE_PATIENCE, || asked.exists()), "it is asked");
+    signal(running.child.id(), "TERM");
+    // Much less than the new one is given to answer.
+    let ended = wait_end(&mut running.child, Duration::from_secs(15));
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
 }
 
 #[test]

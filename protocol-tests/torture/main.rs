@@ -172,7 +172,7 @@ impl Victim {
         let file = OpenOptions::new().read(true).write(true).open(&self.file).expect("the memory file");
         let boot_id = memhold::server::kept::boot_id().expect("a boot id");
         let now = Clock::start().now();
-        match Store::open_kept(&config, Kept { file, boot_id, second: now.seconds, threads: 2 }) {
+        match Store::open_kept(&config, Kept { file, boot_id, second: now.seconds, threads: 2, summary: None }) {
             Ok((store, recovery)) => {
                 assert_eq!((recovery.lost_items, recovery.damaged_pages), (0, 0));
                 store.check(now).unwrap_or_else(|wrong| panic!("after an end: {wrong}"));

@@ -210,6 +210,9 @@ impl Known {
         let mut next: Vec<State> = last.iter().map(|state| operation.on(state).0).collect();
         if matches!(operation, Operation::Cas { .. }) {
             next.extend(last);
+        } else if matches!(operation, Operation::Increase(_) | Operation::Decrease(_)) {
+            // A number that changes in place has its new CAS a moment sooner.
+            next.extend(last.into_iter().map(|state| state.map(|item| Item { cas: None, ..item })));
         }
         self.states.extend(next);
         self.states.dedup();

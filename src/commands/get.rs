@@ -101,7 +101,7 @@ pub enum Seen {
 
 /// What a read does to an item it found, and what it can tell about it. Facts are those before the command (section 5.2).
 #[inline(always)]
-fn read<'s>(cx: &Context<'_>, get: &Get<'_>, entry: &mut Entry<'s>) -> (Hit, Option<Value<'s>>) {
+fn read<'e>(cx: &Context<'_>, get: &Get<'_>, entry: &'e mut Entry<'_>) -> (Hit, Option<Value<'e>>) {
     let now = cx.now;
     let old_exptime = entry.exptime();
     let token_sent = entry.token_sent();

@@ -105,7 +105,7 @@ where
         Request::Get(get) => return get::get(cx, get, spot, reply),
         Request::Store(store) => reply(store::store(cx, store, hash, payload), None),
         Request::Delete(delete) => reply(delete::delete(cx, delete, hash), None),
-        Request::Arith(arith) => reply(arith::arith(cx, arith, hash), None),
+        Request::Arith(arith) => reply(arith::arith(cx, arith, spot), None),
         Request::Touch(touch) => reply(touch::touch(cx, touch, hash), None),
         Request::Inspect(key) => reply(get::inspect(cx, key.bytes(), hash), None),
         Request::Noop => reply(Reply::Noop, None),

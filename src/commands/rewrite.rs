@@ -1,8 +1,8 @@
 //! Replacing an item by one made from it.
 //!
 //! Append, arithmetic and `md` read an item under its lock, let it go, fill a new one, and link that only if
-//! the old one is still there unchanged; otherwise they begin again. So no lock is held while memory is being found, and no
-//! number is ever changed in place, where a crash could tear it.
+//! the old one is still there unchanged; otherwise they begin again. So no lock is held while memory is being found. Arithmetic comes
+//! here only with what one store cannot change where it is, and a crash could tear.
 
 use super::Context;
 use crate::store::{Decision, Draft, Entry, Exptime, Lookup, Marks, PIN_BYTES, Pinned, Refused, Value};

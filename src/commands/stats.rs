@@ -284,7 +284,9 @@ fn conns(cx: &Context<'_>, out: &mut Vec<u8>) {
             stat(out, format_args!("{fd}:listen_addr"), listen_addr);
         }
         stat(out, format_args!("{fd}:state"), row.state);
-        stat(out, format_args!("{fd}:secs_since_last_cmd"), row.secs_since_last_cmd);
+        // This very command is the asking client's last one; its time is noted when it is done.
+        let seconds = if fd == cx.cfd { 0 } else { row.secs_since_last_cmd };
+        stat(out, format_args!("{fd}:secs_since_last_cmd"), seconds);
     }
 }
 

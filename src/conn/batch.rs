@@ -23,7 +23,8 @@ const DECODED: usize = 4;
 /// Longest reply to one request but for a pinned value: made room for before an item is locked.
 pub const REPLY_MAX: usize = PIN_BYTES + 1024;
 
-/// Parses ahead and runs what it found.
+/// Parses ahead and runs what it found. Inlined into a turn it would cost each of 16 gets 22 instructions more.
+#[inline(never)]
 pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Context<'_>, turn: &mut Turn) -> Step {
     let mut decoded = [0; DECODED * limits::DECODED_KEY_MAX];
     let store = cx.store;
@@ -57,6 +58,11 @@ pub(super) fn run(conn: &mut Conn, input: &[u8], out: &mut Output, cx: &mut Cont
                 if !read_meta(get, &slot.spot, out, cx) {
                     return Step::stop(done, Next::Later);
                 }
+                turn.requests -= 1;
+                turn.pause(slot.end, out)
+            }
+            Task::Step(step) => {
+                count(step, &slot.spot, out, cx);
                 turn.requests -= 1;
                 turn.pause(slot.end, out)
             }
@@ -285,6 +291,21 @@ fn read_meta(get: &MetaGet<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>)
         answer(out, &get.spelling(), request.key, &reply, value);
     });
     !matches!(after, After::Later)
+}
+
+/// `incr` and `decr` by a short number.
+#[inline(never)]
+fn count(step: &text::Step<'_>, spot: &Spot, out: &mut Output, cx: &Context<'_>) {
+    out.bytes_mut().reserve(REPLY_MAX);
+    let done = commands::arith::plain(cx, step.key, step.decrement, step.delta.into(), spot, |digits| {
+        out.bytes_mut().extend_from_slice(digits);
+        out.bytes_mut().extend_from_slice(b"\r\n");
+    });
+    if !done {
+        let request = step.request();
+        let reply = commands::arith::arith(cx, &request, spot);
+        answer(out, &Spelling::TEXT, request.key, &reply, None);
+    }
 }
 
 /// The keys of a list before one that is too long. Nobody is told of them (section 3.2), but memcached finds the bad key only when

@@ -55,6 +55,8 @@ pub(super) enum Task<'a> {
     Read { reading: Reading, key: &'a [u8], last: bool },
     /// `mg` with nothing but questions.
     MetaGet(MetaGet<'a>),
+    /// `incr` or `decr` by a short number.
+    Step(text::Step<'a>),
     /// The end of a list that came later than its last key.
     EndOfKeys,
     /// A command that is complete, with its value if it has one. It is in [`Filler::commands`].
@@ -211,6 +213,11 @@ impl<'a> Filler<'a> {
             *requests -= 1;
             let key = get.key;
             self.push(Task::MetaGet(get), key, self.at + len);
+            return true;
+        }
+        if let Some((step, len)) = text::plain_step(&input[self.at..]) {
+            *requests -= 1;
+            self.push(Task::Step(step), step.key, self.at + len);
             return true;
         }
         let Some(length) = memchr::memchr(b'\n', &input[self.at..]) else {

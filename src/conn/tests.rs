@@ -388,6 +388,48 @@ mod deleting_and_counting {
     }
 
     #[test]
+    fn arithmetic_says_the_same_wherever_the_number_lies() {
+        let mut talk = Talk::new();
+        for key_len in 1..=20 {
+            let key = "k".repeat(key_len);
+            for (stored, verb, delta, number) in [
+                ("7", "incr", 1u64, "8"),
+                ("9", "incr", 1, "10"),
+                ("10", "decr", 1, "9"),
+                ("99999999", "incr", 0, "99999999"),
+                ("19999999", "incr", 1, "20000000"),
+                ("1234567890", "incr", 8_765_432_110, "10000000000"),
+                ("9999999999", "decr", 8_765_432_109, "1234567890"),
+                ("12345678901234567890", "incr", 1, "12345678901234567891"),
+                ("18446744073709551615", "incr", 1, "0"),
+                ("1000 and something behind that", "decr", 1, "999"),
+                ("007", "incr", 1, "8"),
+                ("5 ", "incr", 5, "10"),
+            ] {
+                let padded = format!("{number:len$}", len = stored.len());
+                let asked =
+                    format!("set {key} 3 0 {}\r\n{stored}\r\n{verb} {key} {delta}\r\nget {key}\r\n", stored.len());
+                let answer = format!("STORED\r\n{number}\r\nVALUE {key} 3 {}\r\n{padded}\r\nEND\r\n", padded.len());
+                assert_eq!(talk.say(&asked), answer, "{asked:?}");
+                // `ma` goes another way to the same.
+                let mode = if verb == "incr" { 'I' } else { 'D' };
+                let asked =
+                    format!("ms {key} {}\r\n{stored}\r\nma {key} M{mode} D{delta} v\r\nmg {key} v\r\n", stored.len());
+                let answer = format!("HD\r\nVA {}\r\n{number}\r\nVA {}\r\n{padded}\r\n", number.len(), padded.len());
+                assert_eq!(talk.say(&asked), answer, "{asked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn arithmetic_that_finds_an_item_past_its_time_counts_that() {
+        let mut talk = talk(&[("set n 0 10 1\r\n1\r\n", "STORED\r\n")]);
+        talk.wait(10);
+        assert_eq!(talk.say("incr n 1\r\n"), "NOT_FOUND\r\n");
+        assert_eq!((talk.stat("", "get_expired"), talk.stat("", "incr_misses")), ("1".to_owned(), "1".to_owned()));
+    }
+
+    #[test]
     fn arithmetic_refuses_what_is_no_number() {
         let refused = "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n";
         talk(&[

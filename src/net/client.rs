@@ -301,6 +301,11 @@ impl Client {
         self.again || self.held.as_ref().is_some_and(|held| !held.output.is_empty())
     }
 
+    /// Whether it has nothing to do until its socket tells something, and holds nothing.
+    pub(super) fn rests(&self) -> bool {
+        !self.again && !self.closing && self.held.is_none() && !self.conn.watches()
+    }
+
     /// Whether its next turn is part of something large: replies that its socket did not take at once, a value on its way, or a list
     /// of keys.
     #[inline]

@@ -54,7 +54,7 @@ const WATCH_LATE_MICROS: u64 = 64_000;
 const LAST_TURNS_MAX: usize = 1 << 20;
 
 /// Bytes of requests and replies that one worker hands over to another process; clients beyond that are closed. Their sum is in memory
-/// twice for a moment. Only thousands of clients that each wait for the rest of a large value get there.
+/// three times for a moment. Only thousands of clients that each wait for the rest of a large value get there.
 const HANDED_BYTES_MAX: usize = 128 << 20;
 
 /// A worker. It lives on its own thread, in [`Worker::run`].
@@ -149,9 +149,12 @@ impl Worker {
         process.add(Process::TotalConnections, 1);
         process.add(Process::ConnectionStructures, 1);
         let mut client = Client::resumed(stream, parts, pulse);
-        // What it holds is charged at the end of this turn.
-        client.queued = true;
-        self.queue.go_on(key);
+        // What it holds is charged at the end of this turn. Of one that rests the poll tells by itself if bytes have come meanwhile;
+        // thousands of them in the queue would keep one that asks waiting for its place.
+        if !client.rests() {
+            client.queued = true;
+            self.queue.go_on(key);
+        }
         if self.clients.len() <= key {
             self.clients.resize_with(key + 1, || None);
         }

@@ -6,7 +6,12 @@ use super::token::digit;
 /// The number that a stored value begins with, if `incr` and `decr` may work on it: it ends at white space, at a NUL
 /// (as the peer has it) or at the end of the value. A number below zero is refused, `-0` is 0.
 #[must_use]
+#[inline]
 pub fn parse_stored(value: &[u8]) -> Option<u64> {
+    plain_digits(value).or_else(|| parse_lenient(value))
+}
+
+fn parse_lenient(value: &[u8]) -> Option<u64> {
     let scanned = scan(value)?;
     matches!(scanned.end, None | Some(0)).then_some(())?;
     scanned.unsigned()
@@ -45,6 +50,32 @@ fn few_digits(word: &[u8]) -> Option<u32> {
         return None;
     }
     word.iter().try_fold(0, |value, &byte| Some(value * 10 + u32::from(digit(byte)?)))
+}
+
+/// Up to nineteen digits and nothing else, which fit 64 bits whatever they are; eight at a time.
+#[inline]
+fn plain_digits(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 19 {
+        return None;
+    }
+    let (words, rest) = value.as_chunks();
+    let number = words.iter().try_fold(0, |number, &word| Some(number * 100_000_000 + eight_digits(word)?))?;
+    rest.iter().try_fold(number, |number, &byte| Some(number * 10 + u64::from(digit(byte)?)))
+}
+
+/// The number that eight digits are: digits are joined to pairs, those to fours, and these to eight.
+#[inline]
+fn eight_digits(digits: [u8; 8]) -> Option<u64> {
+    const EVERY_OTHER: u64 = 0x00ff_00ff_00ff_00ff;
+    const TWO_OF_FOUR: u64 = 0x0000_ffff_0000_ffff;
+    let digits = u64::from_le_bytes(digits) ^ 0x3030_3030_3030_3030;
+    // What is no digit has a bit in its upper half, or has one when six is added.
+    if (digits | digits.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 != 0 {
+        return None;
+    }
+    let pairs = (digits & EVERY_OTHER) * 10 + (digits >> 8 & EVERY_OTHER);
+    let fours = (pairs & TWO_OF_FOUR) * 100 + (pairs >> 16 & TWO_OF_FOUR);
+    Some((fours & 0xffff_ffff) * 10_000 + (fours >> 32))
 }
 
 /// A number with optional white space and sign in front.
@@ -117,6 +148,15 @@ mod tests {
             (b"-0", Some(0)),
             (b"-18446744073709551615", Some(1)),
             (b"00000000000000000000000000007", Some(7)),
+            (b"1234567", Some(1_234_567)),
+            (b"12345678", Some(12_345_678)),
+            (b"1234567890123456789", Some(1_234_567_890_123_456_789)),
+            (b"9999999999999999999", Some(9_999_999_999_999_999_999)),
+            (b"1234567/", None),
+            (b"123:5678", None),
+            (b"1234567 12345678", Some(1_234_567)),
+            (b"12345678\xb0", None),
+            (b"\xfa2345678", None),
             (b"18446744073709551615", Some(u64::MAX)),
             (b"18446744073709551616", None),
             (b"99999999999999999999999", None),

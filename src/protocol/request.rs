@@ -217,6 +217,24 @@ pub struct Arith<'a> {
     pub new_cas: Option<u64>,
 }
 
+impl<'a> Arith<'a> {
+    /// This key by this much, and nothing else.
+    #[must_use]
+    pub const fn of(key: Key<'a>, decrement: bool, delta: u64) -> Arith<'a> {
+        Arith {
+            key,
+            decrement,
+            delta,
+            vivify: None,
+            exptime_is_last: false,
+            initial: 0,
+            exptime: None,
+            compare: None,
+            new_cas: None,
+        }
+    }
+}
+
 /// See [`Request::Touch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Touch<'a> {

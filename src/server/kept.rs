@@ -7,9 +7,10 @@
 
 use super::exit::{Exit, FAILURE};
 use super::logging::say;
+use super::process::with_suffix;
 use crate::clock::Now;
 use crate::settings::{MIB, Settings, UnfitFile};
-use crate::store::{BootId, Config, Kept, Recovery, Store, Trouble, is_arena};
+use crate::store::{BootId, Config, Kept, Recovery, Store, Summary, Trouble, is_arena};
 use crate::sys::{files, reason};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -38,6 +39,15 @@ pub struct Opened {
     pub file: Option<PathBuf>,
     /// Unix second in which it was made, when it is a kept one.
     pub birth: Option<u32>,
+}
+
+/// What another process has handed over.
+#[derive(Debug)]
+pub struct Handed {
+    /// The file, locked.
+    pub file: File,
+    /// It knew what is in it, and wrote that behind the pages.
+    pub summary: Option<Summary>,
 }
 
 /// The first element of the list that systemd gives.
@@ -71,6 +81,7 @@ pub fn look(settings: &Settings, config: &Config) -> Result<File, Exit> {
     let steps = || -> Result<File, String> {
         let file = File::open(&path).map_err(|error| reason(&error))?;
         let more = Store::look_at_kept(config, &file, &boot_id()?).map_err(|trouble| told(&trouble))?;
+        left_by_move(&path)?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if more > 0 {
             // Whether there is room is best known by taking it.
@@ -82,11 +93,11 @@ pub fn look(settings: &Settings, config: &Config) -> Result<File, Exit> {
     steps().map_err(|text| Exit::new(FAILURE, format!("memory file {}: {text}", path.display())))
 }
 
-/// Opens the store that the settings ask for. `inherited` is the file, locked, that another process has handed over.
+/// Opens the store that the settings ask for. `inherited` is what another process has handed over.
 ///
 /// # Errors
 /// The end of the start: a file that is unfit, in use, or without room.
-pub fn open(settings: &Settings, config: &Config, now: Now, inherited: Option<&File>) -> Result<Opened, Exit> {
+pub fn open(settings: &Settings, config: &Config, now: Now, inherited: Option<&Handed>) -> Result<Opened, Exit> {
     if let Some(path) = &settings.memory_file {
         let kept = Keeper { path, settings, config, now, inherited }.open();
         return kept.map_err(|text| Exit::new(FAILURE, format!("memory file {}: {text}", path.display())));
@@ -113,19 +124,20 @@ struct Keeper<'a> {
     settings: &'a Settings,
     config: &'a Config,
     now: Now,
-    inherited: Option<&'a File>,
+    inherited: Option<&'a Handed>,
 }
 
 impl Keeper<'_> {
     fn kept(&self, file: &File) -> Result<Kept, String> {
         let file = file.try_clone().map_err(|error| reason(&error))?;
-        Ok(Kept { file, boot_id: boot_id()?, second: self.now.seconds, threads: 0 })
+        let summary = self.inherited.and_then(|handed| handed.summary);
+        Ok(Kept { file, boot_id: boot_id()?, second: self.now.seconds, threads: 0, summary })
     }
 
     fn open(&self) -> Result<Opened, String> {
         let file = match self.inherited {
             None => lock_file(self.path)?,
-            Some(file) => self.recognise(file)?,
+            Some(handed) => self.recognise(&handed.file)?,
         };
         self.clear_moving()?;
         match Store::open_kept(self.config, self.kept(&file)?) {
@@ -151,8 +163,9 @@ impl Keeper<'_> {
         if self.settings.memory_file_unfit == UnfitFile::Refuse {
             return Err(format!("{text}; remove it, or start with -o memory_file_unfit=set_aside"));
         }
-        let aside = sibling(self.path, &format!(".unfit-{}", self.now.seconds));
-        fs::rename(self.path, &aside).map_err(|error| format!("{text}, and cannot be renamed: {}", reason(&error)))?;
+        let place = real(self.path);
+        let aside = with_suffix(&place, &format!(".unfit-{}", self.now.seconds));
+        fs::rename(place, &aside).map_err(|error| format!("{text}, and cannot be renamed: {}", reason(&error)))?;
         say(&format!("memory file {}: {text}; set aside as {}", self.path.display(), aside.display()));
         let file = lock_file(self.path)?;
         let opened = Store::open_kept(self.config, self.kept(&file)?);
@@ -162,24 +175,19 @@ impl Keeper<'_> {
     /// Removes what a move left that did not come to its end: until its file takes the name of the old one, that is the one that
     /// counts. Nobody else moves, since we hold the lock of the file itself.
     fn clear_moving(&self) -> Result<(), String> {
-        let path = sibling(self.path, MOVING);
-        match File::open(&path) {
-            Ok(file) if is_arena(&file) => fs::remove_file(&path),
-            Ok(_) => Err(io::Error::other("it is in the way, and not an arena of memhold")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
-        .map_err(|error| format!("{}: {}", path.display(), reason(&error)))
+        let Some(path) = left_by_move(self.path)? else { return Ok(()) };
+        fs::remove_file(&path).map_err(|error| format!("{}: {}", path.display(), reason(&error)))
     }
 
     /// The options ask for another layout than the file has: its items go into a new file, which then takes its name.
     fn move_over(&self, old: &File, what: &str) -> Result<Opened, String> {
-        let path = sibling(self.path, MOVING);
+        let place = real(self.path);
+        let path = with_suffix(&place, MOVING);
         let new = open_file(&path).map_err(|error| format!("{}: {}", path.display(), reason(&error)))?;
         new.try_lock().map_err(|error| format!("{}: {error}", path.display()))?;
         let moved = Store::open_moved(self.config, self.kept(old)?, self.kept(&new)?, self.now);
         let renamed = moved.map_err(|trouble| told(&trouble)).and_then(|moved| {
-            fs::rename(&path, self.path).map_err(|error| reason(&error))?;
+            fs::rename(&path, place).map_err(|error| reason(&error))?;
             Ok(moved)
         });
         match renamed {
@@ -207,6 +215,9 @@ impl Keeper<'_> {
                 None => "a crash",
             };
             say(&format!("memory file {path}: {} items are there after {end}", recovery.items));
+            if recovery.believed {
+                log::info!("memory file {path}: they were taken over without a look at each");
+            }
         }
         if recovery.damaged_pages > 0 {
             say(&format!("memory file {path}: {} damaged pages were left out", recovery.damaged_pages));
@@ -231,10 +242,24 @@ fn told(trouble: &Trouble) -> String {
     }
 }
 
-fn sibling(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
+/// The file into which items of `path` were moved by somebody who died meanwhile.
+///
+/// # Errors
+/// When it is another one, which is in the way.
+fn left_by_move(path: &Path) -> Result<Option<PathBuf>, String> {
+    let path = with_suffix(&real(path), MOVING);
+    let why = match File::open(&path) {
+        Ok(file) if is_arena(&file) => return Ok(Some(path)),
+        Ok(_) => "it is in the way, and not an arena of memhold".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => reason(&error),
+    };
+    Err(format!("{}: {why}", path.display()))
+}
+
+/// Where the file itself is, and files that take its name have to be: a link may lead to it from a disk.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

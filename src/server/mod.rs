@@ -93,13 +93,17 @@ fn start(program: &str, words: &[Vec<u8>]) -> Result<Running, Exit> {
     // As whom they will be read again.
     let (watch, credentials) = (passwords::Watch::new(&settings), passwords::load(&settings)?);
     passwords::find_again(&mut settings);
+    let folder = std::env::current_dir().ok().filter(|_| process::leaves_folder(&settings));
     if takeover.is_none() {
         process::daemonize(&settings)?;
+    } else {
+        process::leave_folder(&settings).map_err(|error| Exit::new(FAILURE, reason(&error)))?;
     }
     // What outlived the process before is on already, and would only be asked twice.
     let filtered_before = takeover.as_ref().is_some_and(|takeover| takeover.filtered);
     let filter = if filtered_before { None } else { process::filter_calls(&settings)? };
-    let started = Started::now(filtered_before || settings.drop_privileges != Some(false) && filter.is_none());
+    let filtered = filtered_before || settings.drop_privileges != Some(false) && filter.is_none();
+    let started = Started::now(filtered, folder);
     let warnings = [process::lock_memory(&settings), memory::too_much_memory(&settings), filter];
     warnings.iter().flatten().for_each(|line| say(line));
     options::check::hashpower(&settings)?;

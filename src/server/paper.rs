@@ -3,11 +3,11 @@
 
 use crate::sys::{files, reason};
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Form of the handover. A new number whenever anything in it changes, in `server`, in `net` or in `conn`.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 4;
 
 const MAGIC: &[u8; 16] = b"memhold handover";
 
@@ -20,7 +20,9 @@ const HEADER_BYTES: usize = 16 + 4 + 8;
 /// The system's: no memory.
 pub fn write(body: &[u8]) -> io::Result<File> {
     let mut paper = files::nameless(c"handover")?;
-    paper.write_all(&sealed(body))?;
+    // One after the other: a body can be hundreds of megabytes, and there would be one more of it.
+    paper.write_all(&header(body))?;
+    paper.write_all(body)?;
     Ok(paper)
 }
 
@@ -30,30 +32,34 @@ pub fn write(body: &[u8]) -> io::Result<File> {
 /// Why it cannot be believed.
 pub fn read(mut paper: File) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    io::Seek::rewind(&mut paper).and_then(|()| paper.read_to_end(&mut bytes)).map_err(|error| reason(&error))?;
+    let told = |error: io::Error| reason(&error);
+    // Of a device or a pipe there may be no end.
+    if !paper.metadata().map_err(told)?.is_file() {
+        return Err("it is no handover".to_owned());
+    }
+    paper.rewind().and_then(|()| paper.read_to_end(&mut bytes)).map_err(told)?;
     opened(&bytes)?;
     bytes.drain(..HEADER_BYTES);
     Ok(bytes)
 }
 
-/// With magic, version and checksum in front.
-fn sealed(body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&xxh3_64(body).to_le_bytes());
-    bytes.extend_from_slice(body);
-    bytes
+/// Magic, version and checksum.
+fn header(body: &[u8]) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..16].copy_from_slice(MAGIC);
+    header[16..20].copy_from_slice(&VERSION.to_le_bytes());
+    header[20..].copy_from_slice(&xxh3_64(body).to_le_bytes());
+    header
 }
 
 /// What was sealed.
 fn opened(bytes: &[u8]) -> Result<&[u8], &'static str> {
-    let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or("the handover is cut off")?;
-    let expected = sealed(&[]);
-    if header[..16] != expected[..16] || header[16..20] != expected[16..20] {
+    let (found, body) = bytes.split_at_checked(HEADER_BYTES).ok_or("the handover is cut off")?;
+    let expected = header(body);
+    if found[..20] != expected[..20] {
         return Err("it is no handover, or one of another version");
     }
-    if header[20..] != xxh3_64(body).to_le_bytes() {
+    if found != expected {
         return Err("the handover is damaged");
     }
     Ok(body)
@@ -68,11 +74,12 @@ mod tests {
         assert_eq!(read(write(b"listeners and clients").unwrap()), Ok(b"listeners and clients".to_vec()));
         let refused = read(files::nameless(c"test").unwrap());
         assert_eq!(refused, Err("the handover is cut off".to_owned()));
+        assert_eq!(read(File::open("/dev/zero").unwrap()), Err("it is no handover".to_owned()));
     }
 
     #[test]
     fn every_flipped_bit_and_every_cut_of_a_handover_is_noticed() {
-        let bytes = sealed(b"listeners and clients");
+        let bytes = [&header(b"listeners and clients")[..], b"listeners and clients"].concat();
         assert_eq!(opened(&bytes), Ok(&b"listeners and clients"[..]));
         for len in 0..bytes.len() {
             assert!(opened(&bytes[..len]).is_err(), "cut off at {len}");

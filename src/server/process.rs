@@ -89,9 +89,7 @@ pub fn daemonize(settings: &Settings) -> Result<(), Exit> {
     }
     let steps = || -> io::Result<()> {
         process::detach()?;
-        if !settings.coredumps {
-            std::env::set_current_dir("/")?;
-        }
+        leave_folder(settings)?;
         if settings.verbosity == 0 {
             process::silence_standard_streams()?;
         }
@@ -99,6 +97,24 @@ pub fn daemonize(settings: &Settings) -> Result<(), Exit> {
     };
     steps().map_err(|_| Exit::new(FAILURE, "failed to daemon() in order to daemonize"))
 }
+
+/// The part of detaching that each version does for itself, an upgrade's too: names that are relative mean the folder of the start until
+/// then, and the root behind it.
+///
+/// # Errors
+/// When the system refuses.
+pub fn leave_folder(settings: &Settings) -> io::Result<()> {
+    if leaves_folder(settings) { std::env::set_current_dir(ROOT) } else { Ok(()) }
+}
+
+/// Whether it will.
+#[must_use]
+pub fn leaves_folder(settings: &Settings) -> bool {
+    settings.daemon && !settings.coredumps
+}
+
+/// The folder of those who have none.
+pub const ROOT: &str = "/";
 
 /// Address space beyond the range for items, which is up to twice `-m`: stacks, buffers, the allocator's. Generous.
 const MEMORY_BESIDE_ITEMS_BYTES: u64 = 512 << 20;
@@ -168,7 +184,8 @@ fn running_pid(path: &Path) -> Option<u32> {
     text.lines().next()?.trim_end().parse().ok().filter(|&pid| process::is_running(pid))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// The path of a file beside another one.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

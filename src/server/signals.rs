@@ -57,6 +57,8 @@ impl Signals {
     /// When the system refuses.
     pub fn hold() -> Result<Signals, Exit> {
         signals::ignore(signals::PIPE);
+        // Where it is ignored, the system forgets how a child has ended, and no upgrade gets its answer.
+        signals::restore(signals::CHLD);
         let set = Set::of(&[signals::INT, signals::TERM, signals::USR1, signals::USR2, signals::HUP]);
         set.block().map_err(|error| Exit::new(FAILURE, format!("cannot hold signals: {}", reason(&error))))?;
         Ok(Signals(set))
@@ -77,6 +79,12 @@ impl Signals {
                 Asked::Stop(Stop::Now)
             }
         }
+    }
+
+    /// Whether somebody waits for the end already.
+    #[must_use]
+    pub fn stop_is_asked() -> bool {
+        Set::of(&[signals::INT, signals::TERM, signals::USR1]).is_pending()
     }
 
     /// Gives signals their usual effect again, so that a second one ends a stop that takes too long. Those that ask for something else

@@ -12,20 +12,23 @@
 //! where to listen.
 
 use super::exit::{Exit, FAILURE, SUCCESS};
+use super::kept::Handed;
+use super::signals::Signals;
 use super::{kept, memory, options, paper, passwords, process};
 use crate::net::{Broken, Handover, Reader, Tls, Writer};
-use crate::settings::Settings;
-use crate::store::Store;
+use crate::settings::{Settings, UdpAnswerMax};
+use crate::store::{Store, Summary};
 use crate::sync::Arc;
-use crate::sys::{reason, socket};
+use crate::sys::{files, reason, socket};
 use std::collections::HashSet;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt as _;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -42,12 +45,14 @@ const ANSWER_TRIES: u32 = 6000;
 /// How this process was started, as far as the next one is to be started in the same way.
 #[derive(Debug)]
 pub struct Started {
-    /// Path of the binary, which may be another file by now.
+    /// Path of the binary, which may be another file by now, or a link that leads to another one.
     program: PathBuf,
     /// The first word of the command line, and the others.
     words: Vec<OsString>,
+    /// The folder that it has left since (`-d`). What the words name may be there.
+    folder: Option<PathBuf>,
     /// The filter of system calls is on, and outlives `execve`.
-    pub filtered: bool,
+    filtered: bool,
 }
 
 impl Started {
@@ -55,8 +60,11 @@ impl Started {
     ///
     /// # Errors
     /// Not fatal: there is no upgrade in place then.
-    pub fn now(filtered: bool) -> io::Result<Started> {
-        Ok(Started { program: std::env::current_exe()?, words: std::env::args_os().collect(), filtered })
+    pub fn now(filtered: bool, folder: Option<PathBuf>) -> io::Result<Started> {
+        let words: Vec<_> = std::env::args_os().collect();
+        let own = std::env::current_exe()?;
+        let program = words.first().and_then(|name| called(name, &own)).unwrap_or(own);
+        Ok(Started { program, words, folder, filtered })
     }
 
     /// Asks the new binary whether it could go on with these items and listeners.
@@ -68,48 +76,66 @@ impl Started {
             store.kept_file().ok_or("items are in memory of the process alone: start with -e, or under systemd")?;
         let expected = answer(settings, file)?;
         let (name, words) = self.words.split_first().ok_or("it is not known how this process was started")?;
-        let mut child = Command::new(&self.program)
+        let ((answer, output), (errors, error_output)) = (sheet()?, sheet()?);
+        let mut command = Command::new(&self.program);
+        if let Some(folder) = self.folder() {
+            command.current_dir(folder);
+        }
+        let mut child = command
             .arg0(name)
             .arg("--check-takeover")
             .args(words)
             .env_remove(VARIABLE)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(output)
+            .stderr(error_output)
             .spawn()
             .map_err(|error| format!("{}: {}", self.program.display(), reason(&error)))?;
-        let ended = wait(&mut child);
-        let said = |stream: Option<&mut dyn io::Read>| {
-            let mut text = Vec::new();
-            // It has ended, so this does not wait; what it said is cut where it is long.
-            let _ = stream.map(|stream| stream.take(4096).read_to_end(&mut text));
-            String::from_utf8_lossy(&text).trim().to_owned()
-        };
-        let success = ended?;
-        let answer = said(child.stdout.as_mut().map(|stream| stream as &mut dyn io::Read));
+        let success = wait(&mut child)?;
+        let (answer, errors) = (said(&answer), said(&errors));
         if success && answer == expected {
             return Ok(());
         }
-        let errors = said(child.stderr.as_mut().map(|stream| stream as &mut dyn io::Read));
         Err(why_not(&answer, &expected, &errors))
+    }
+
+    /// The folder to start in, if this user may be there.
+    fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref().filter(|folder| folder.join(".").metadata().is_ok())
     }
 
     /// Becomes the new binary. Returns only when that failed, with everything as it was.
     #[must_use]
     pub fn become_next(&self, handover: &Handover, store: &Store) -> String {
-        match self.try_become_next(handover, store) {
+        let arena = store.kept_file().map(File::as_fd);
+        let descriptors: Vec<_> = arena.into_iter().chain(handover.descriptors()).collect();
+        let error = match self.try_become_next(handover, &descriptors, store.summarise()) {
             Ok(never) => match never {},
-            Err(error) => reason(&error),
+            Err(error) => error,
+        };
+        store.drop_summary();
+        // The next binary that is asked would have them: clients that are closed here would stay open there, and the arena locked.
+        descriptors.iter().for_each(|&fd| socket::end_at_exec(fd));
+        if self.folder.is_some() {
+            let _there_it_was = std::env::set_current_dir(process::ROOT);
         }
+        reason(&error)
     }
 
-    fn try_become_next(&self, handover: &Handover, store: &Store) -> io::Result<std::convert::Infallible> {
-        let arena = store.kept_file().ok_or(io::ErrorKind::Unsupported)?;
+    /// `descriptors` are the arena's and those of the handover; `summary` is what was written of the arena's items.
+    fn try_become_next(
+        &self,
+        handover: &Handover,
+        descriptors: &[BorrowedFd<'_>],
+        summary: Option<Summary>,
+    ) -> io::Result<std::convert::Infallible> {
         let mut writer = Writer::default();
         writer.flag(self.filtered);
-        let descriptors = handover.descriptors();
-        writer.number(descriptors.len() as u64 + 1);
-        for fd in std::iter::once(arena.as_fd()).chain(descriptors) {
+        writer.flag(summary.is_some());
+        writer.number(summary.map_or(0, |summary| summary.len));
+        writer.number(summary.map_or(0, |summary| summary.checksum));
+        writer.number(descriptors.len() as u64);
+        for &fd in descriptors {
             writer.number(u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX));
             socket::outlive_exec(fd)?;
         }
@@ -123,12 +149,21 @@ impl Started {
             name
         });
         let environment = others.chain([place.into()]);
+        self.folder().map_or(Ok(()), std::env::set_current_dir)?;
         crate::sys::process::replace(
             &c_string(self.program.clone().into())?,
             &c_strings(self.words.clone())?,
             &c_strings(environment)?,
         )
     }
+}
+
+/// The path by which this binary, `own`, was called: one with links in it may lead to a new version that is beside the old one.
+fn called(name: &OsStr, own: &Path) -> Option<PathBuf> {
+    // Without a slash it was looked for in these folders.
+    let path = if name.as_bytes().contains(&b'/') { "".into() } else { std::env::var_os("PATH")? };
+    let mut places = std::env::split_paths(&path).filter_map(|folder| std::path::absolute(folder.join(name)).ok());
+    places.find(|place| place.canonicalize().is_ok_and(|file| file == own))
 }
 
 fn c_string(text: OsString) -> io::Result<CString> {
@@ -139,18 +174,37 @@ fn c_strings(texts: impl IntoIterator<Item = OsString>) -> io::Result<Vec<CStrin
     texts.into_iter().map(c_string).collect()
 }
 
-/// Waits for a child of which nobody knows what it is; says whether it ended well.
+/// Where a child writes, to be read when it has ended. No pipe: whoever else the child has started could hold that open, and its end
+/// would never come.
+fn sheet() -> Result<(File, Stdio), String> {
+    let file = files::nameless(c"answer").and_then(|file| Ok((file.try_clone()?, file.into())));
+    file.map_err(|error| reason(&error))
+}
+
+/// What was written there, cut where it is long.
+fn said(file: &File) -> String {
+    let mut text = [0; 4096];
+    let len = file.read_at(&mut text, 0).unwrap_or(0);
+    String::from_utf8_lossy(&text[..len]).trim().to_owned()
+}
+
+/// Waits for a child of which nobody knows what it is; says whether it ended well. Not while somebody wants the server to stop.
 fn wait(child: &mut Child) -> Result<bool, String> {
+    let mut why = "the new binary gives no answer";
     for _ in 0..ANSWER_TRIES {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status.success()),
+            Ok(None) if Signals::stop_is_asked() => {
+                why = "it is to stop";
+                break;
+            }
             Ok(None) => thread::park_timeout(ANSWER_PAUSE),
             Err(error) => return Err(reason(&error)),
         }
     }
     let _ = child.kill();
     let _ = child.wait();
-    Err("the new binary gives no answer".to_owned())
+    Err(why.to_owned())
 }
 
 /// What is to be told of an answer that is not the expected one.
@@ -167,7 +221,8 @@ fn why_not(answer: &str, expected: &str, errors: &str) -> String {
             "the options name another memory file: restart".to_owned()
         }
         (["takeover", _, _, doors], [_, _, _, ours]) if doors != ours => {
-            "the options say otherwise where or what to listen to (-l, -p, -s, -U, -B, -Z, -S, -Y): restart".to_owned()
+            "the options say otherwise where or what to listen to (-l, -p, -s, -a, -b, -U, -B, -Z, -S, -Y ...): restart"
+                .to_owned()
         }
         _ => "the new binary cannot take over".to_owned(),
     }
@@ -179,11 +234,13 @@ fn answer(settings: &Settings, file: &File) -> Result<String, String> {
     Ok(format!("takeover {} {place} {:016x}", paper::VERSION, doors(settings)))
 }
 
-/// A digest of where the settings say to listen, and what is spoken there.
+/// A digest of where the settings say to listen, how, and what is spoken there: of all that a listener is made with, or not made without.
 #[must_use]
 pub fn doors(settings: &Settings) -> u64 {
+    let answers_bounded = settings.udp_port == 0 || settings.udp_answer_max != UdpAnswerMax::Unsaid;
     let doors = (
         (&settings.inter, settings.tcp_port, settings.udp_port, &settings.socket_path),
+        (settings.unix_mask, settings.tcp_backlog, settings.sock_cookie_id, answers_bounded),
         (settings.binding_protocol.name(), settings.tls.enabled, settings.sasl, settings.auth_file.is_some()),
     );
     xxh3_64(format!("{doors:?}").as_bytes())
@@ -195,7 +252,10 @@ pub fn check(settings: &Settings, load_tls: impl FnOnce(&Settings) -> Result<Opt
     let steps = || -> Result<String, Exit> {
         load_tls(settings)?;
         process::limits(settings, 0)?;
+        // As whom it would open what follows.
+        process::user(settings)?;
         passwords::load(settings)?;
+        process::leave_folder(settings).map_err(|error| Exit::new(FAILURE, reason(&error)))?;
         options::check::hashpower(settings)?;
         process::enough_connections(settings, 0)?;
         let file = kept::look(settings, &memory::store_config(settings, 0))?;
@@ -210,8 +270,8 @@ pub fn check(settings: &Settings, load_tls: impl FnOnce(&Settings) -> Result<Opt
 /// What the process before has left.
 #[derive(Debug)]
 pub struct Takeover {
-    /// The file with the items, locked.
-    pub arena: File,
+    /// The file with the items, and what was known of it.
+    pub arena: Handed,
     /// The filter of system calls is on already.
     pub filtered: bool,
     /// Of listeners and clients.
@@ -232,16 +292,22 @@ impl Takeover {
     }
 
     fn read(fd: RawFd) -> Result<Takeover, String> {
-        let bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
+        let mut bytes = paper::read(adopt_all(&[fd])?.remove(0).into())?;
         let mut reader = Reader::new(&bytes);
-        let (filtered, numbers) = (|| -> Result<(bool, Vec<RawFd>), Broken> {
-            let (filtered, count) = (reader.flag()?, reader.number::<usize>()?);
-            Ok((filtered, (0..count).map(|_| reader.number()).collect::<Result<_, _>>()?))
+        let (filtered, summary, numbers) = (|| -> Result<(bool, Option<Summary>, Vec<RawFd>), Broken> {
+            let (filtered, known) = (reader.flag()?, reader.flag()?);
+            let summary = Summary { len: reader.number()?, checksum: reader.number()? };
+            let count = reader.number::<usize>()?;
+            let numbers = (0..count).map(|_| reader.number()).collect::<Result<_, _>>()?;
+            Ok((filtered, known.then_some(summary), numbers))
         })()
         .map_err(|_| "the handover makes no sense")?;
         let mut descriptors = adopt_all(&numbers)?.into_iter();
-        let arena = descriptors.next().ok_or("the handover has no memory file")?.into();
-        Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: reader.rest().to_vec() })
+        let file = descriptors.next().ok_or("the handover has no memory file")?.into();
+        let arena = Handed { file, summary };
+        let rest = reader.rest().len();
+        bytes.drain(..bytes.len() - rest);
+        Ok(Takeover { arena, filtered, descriptors: descriptors.collect(), net: bytes })
     }
 
     /// How many listeners and clients there are together.
@@ -288,6 +354,21 @@ mod tests {
     }
 
     #[test]
+    fn the_binary_is_looked_for_where_it_was_called_if_that_is_it() {
+        let own = std::env::current_exe().unwrap();
+        let folder = std::env::temp_dir().join(format!("memhold-called-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let link = folder.join("link");
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        assert_eq!(called(link.as_os_str(), &own), Some(link));
+        assert_eq!(called(own.as_os_str(), &own), Some(own.clone()));
+        for other in ["/bin/sh", "sh", "no such program", "", "./link"] {
+            assert_eq!(called(other.as_ref(), &own), None, "{other}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn only_the_process_that_is_meant_takes_over() {
         let own = std::process::id();
         assert_eq!(descriptor(&format!("{own}:7")), Some(7));
@@ -313,7 +394,20 @@ mod tests {
         let told = |settings: &Settings| answer(settings, &file).unwrap();
         let one = told(&Settings::default());
         assert_eq!(one, told(&Settings { num_threads: 7, ..Settings::default() }));
-        assert_ne!(one, told(&Settings { tcp_port: 7, ..Settings::default() }));
-        assert_ne!(one, told(&Settings { sasl: true, ..Settings::default() }));
+        for other in [
+            Settings { tcp_port: 7, ..Settings::default() },
+            Settings { sasl: true, ..Settings::default() },
+            Settings { unix_mask: 0o777, ..Settings::default() },
+            Settings { tcp_backlog: 7, ..Settings::default() },
+            Settings { sock_cookie_id: 7, ..Settings::default() },
+        ] {
+            assert_ne!(one, told(&other));
+        }
+        // Without UDP its bound is nobody's.
+        let bounded =
+            |udp_port| Settings { udp_port, udp_answer_max: UdpAnswerMax::Bytes(9000), ..Settings::default() };
+        assert_eq!(one, told(&bounded(0)));
+        let unsaid = Settings { udp_answer_max: UdpAnswerMax::Unsaid, ..bounded(7) };
+        assert_ne!(told(&bounded(7)), told(&unsaid), "which would not be bound to others than loopback");
     }
 }

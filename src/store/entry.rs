@@ -5,6 +5,7 @@ use super::index::{Locked, Slot};
 use super::inner::Inner;
 use super::large;
 use super::memory::item::{BASE64_KEY, Chunk, FETCHED, Layout, MAIN, PINNED, STALE, TOKEN_SENT};
+use super::memory::patch::Patch;
 use super::memory::{Ref, Stable, State};
 use super::{Absence, Exptime, PIN_BYTES, Store};
 use crate::clock::{Now, TICKS_PER_SECOND};
@@ -83,7 +84,8 @@ impl<'s> Entry<'s> {
 
     /// The value: borrowed when small, pinned when large.
     #[inline(always)]
-    pub fn value(&self) -> Value<'s> {
+    pub fn value(&self) -> Value<'_> {
+        debug_assert!(self.locked.is_some(), "no walk asks for values");
         let len = self.layout.value_len;
         if len < PIN_BYTES && !self.layout.large {
             let bytes = self.inner().arena.bytes(self.chunk.offset + self.layout.value_at(), len, self.stable);
@@ -95,7 +97,8 @@ impl<'s> Entry<'s> {
 
     /// The first bytes of the value: all of it unless it lies in several chunks.
     #[must_use]
-    pub fn value_start(&self) -> &'s [u8] {
+    pub fn value_start(&self) -> &[u8] {
+        debug_assert!(self.locked.is_some(), "no walk asks for values");
         let len = if self.layout.large { 0 } else { self.layout.value_len };
         self.inner().arena.bytes(self.chunk.offset + self.layout.value_at(), len, self.stable)
     }
@@ -275,6 +278,25 @@ impl<'s> Entry<'s> {
         }
         let state = self.state.get().with(STALE, true).with(TOKEN_SENT, false);
         self.set_state(state.with_sequence(self.inner().draw()));
+        true
+    }
+
+    /// Puts `bytes` in the place of those at `at` in the value and draws a new CAS, in place. `false`, and nothing has changed, when that
+    /// cannot be done so that a death at any moment leaves the item whole: then it must be stored anew.
+    #[inline(always)]
+    #[must_use]
+    pub fn overwrite(&mut self, at: usize, bytes: &[u8], now: Now) -> bool {
+        let Layout { value_len, large, wide, .. } = self.layout;
+        // A large value may be read by others, a CAS that the client chose would have to change in the same store.
+        if self.locked.is_none() || large || wide || value_len >= PIN_BYTES || at + bytes.len() > value_len {
+            return false;
+        }
+        let value_at = self.chunk.offset + self.layout.value_at();
+        let Some(patch) = Patch::around(value_at + at, bytes.len(), value_at) else { return false };
+        // The new CAS first: between the two stores it stands for the old value, which nobody has seen under it.
+        self.set_state(self.state.get().with_sequence(self.inner().draw()));
+        self.inner().arena.put(patch, bytes);
+        self.chunk.time().store(now.ticks, Ordering::Relaxed);
         true
     }
 

@@ -10,7 +10,7 @@
 
 use super::Exptime;
 use super::memory::Words32;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, Ordering};
 
 /// log2 of the bytes that one word stands for.
 const STRETCH_SHIFT: u32 = 10;
@@ -49,6 +49,11 @@ impl Expiry {
     /// only looked at, it might be the one from before the visit.
     pub fn note_touch(&self, offset: usize, exptime: Exptime) {
         self.0.at(offset >> STRETCH_SHIFT).fetch_max(!exptime, Ordering::AcqRel);
+    }
+
+    /// The words of the first `bytes` of the arena, for a process that takes it over.
+    pub fn words(&self, bytes: usize) -> impl Iterator<Item = &AtomicU32> {
+        (0..bytes >> STRETCH_SHIFT).map(|word| self.0.at(word))
     }
 
     /// Whether something that begins in the stretch at `offset` may have expired by `now`.

@@ -29,6 +29,24 @@ impl KeyHasher {
         KeyHasher { secret }
     }
 
+    /// How many words its secret has.
+    pub const WORDS: usize = SECRET_LEN / 8;
+
+    /// The secret, for a process that goes on with the same index.
+    #[must_use]
+    pub fn secret(&self) -> [u64; KeyHasher::WORDS] {
+        let (chunks, _) = self.secret.as_chunks::<8>();
+        std::array::from_fn(|word| u64::from_le_bytes(chunks[word]))
+    }
+
+    /// The hasher with this secret.
+    #[must_use]
+    pub fn of(secret: [u64; KeyHasher::WORDS]) -> KeyHasher {
+        let mut bytes = [0; SECRET_LEN];
+        bytes.chunks_exact_mut(8).zip(secret).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_le_bytes()));
+        KeyHasher { secret: bytes }
+    }
+
     /// Hashes a key.
     #[inline]
     #[must_use]

@@ -102,6 +102,8 @@ pub struct Inner {
     pub sweep_cursor: AtomicU32,
     /// Where the sweep of large items goes on.
     pub sweep_large: AtomicU32,
+    /// Where the search for what may become a huge page goes on.
+    pub huge_cursor: AtomicU32,
     /// Pages moved between classes.
     pub pages_moved: AtomicU64,
     /// Items copied to another page of their class rather than dropped.
@@ -140,7 +142,7 @@ impl Inner {
             config.seed.wrapping_mul(0x2545_f491_4f6c_dd1d),
         ];
         let flushes = arena.flushes();
-        let inner = Inner {
+        let mut inner = Inner {
             facts: PageFacts::new(arena.pages_max())?,
             pool: Pool::new(config.memory_bytes),
             index: Index::new(bytes as u64 / smallest)?,
@@ -164,6 +166,7 @@ impl Inner {
             wants_pages: AtomicBool::new(false),
             sweep_cursor: AtomicU32::new(0),
             sweep_large: AtomicU32::new(0),
+            huge_cursor: AtomicU32::new(0),
             pages_moved: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
             wanted_move: Mutex::new(None),
@@ -173,7 +176,8 @@ impl Inner {
         };
         inner.pool.set_taken_elsewhere(inner.index.bytes());
         if config.preallocate {
-            inner.arena.populate(inner.pool.limit_pages(&inner.arena));
+            let pages = inner.pool.limit_pages(&inner.arena);
+            inner.arena.populate(pages);
         }
         Ok(inner)
     }

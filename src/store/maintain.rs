@@ -26,6 +26,7 @@ impl Inner {
         self.pool.trim(&self.arena);
         self.fill_reserve(now);
         self.move_wanted(now);
+        self.make_huge_pages();
         if self.pool.available(&self.arena) <= 2 * self.reserve_pages() {
             self.sample_ages(now);
         }

@@ -9,7 +9,7 @@
 //! - `classes.rs`, `slabs.rs`, `large.rs`, `pool.rs`: chunk sizes, chunks of one size, pieces of large items, pages of nobody.
 //! - `entry.rs`, `draft.rs`, `pins.rs`: an item seen under its lock, one being filled, one read without a lock.
 //! - `rank.rs`, `evict.rs`: who leaves first, making room; `expiry.rs`, `maintain.rs`: finding what is over, background steps;
-//!   `reassign.rs`: a page moved on demand.
+//!   `reassign.rs`: a page moved on demand; `huge.rs`: what is full becomes huge pages.
 //! - `restart.rs`, `scan.rs`: memory that outlives the process, and rebuilding all this from its pages.
 //! - `walk.rs`, `check.rs`, `tally.rs`: dumps, invariants, statistics.
 //! - `inner.rs`: what they share, and the order of locks.
@@ -24,6 +24,7 @@ mod entry;
 mod evict;
 mod expiry;
 mod hash;
+mod huge;
 pub mod index;
 mod inner;
 mod large;
@@ -45,7 +46,7 @@ pub use draft::Draft;
 pub use entry::{Entry, Pinned, Value};
 pub use index::{KeyHash, Spot};
 pub use memory::Trouble;
-pub use memory::superblock::{BootId, is_arena};
+pub use memory::superblock::{BootId, Summary, is_arena};
 pub use reassign::Reassign;
 pub use restart::{Kept, Recovery};
 pub use tally::{ClassStats, Totals};

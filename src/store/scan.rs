@@ -82,6 +82,16 @@ pub fn in_parallel<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<
     })
 }
 
+/// Calls both, at the same time if the system gives a thread for it.
+pub fn beside<A, B: Send>(here: impl FnOnce() -> A, there: impl Fn() -> B + Sync) -> (A, B) {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("restart".to_owned()).spawn_scoped(scope, &there);
+        let here = here();
+        let there = thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(&there);
+        (here, there)
+    })
+}
+
 /// Hands numbers below an end out to threads, some at a time.
 struct Shares {
     next: AtomicU32,
@@ -107,11 +117,17 @@ pub fn each_page<T: Default + Send>(threads: usize, end: u32, visit: impl Fn(u32
     })
 }
 
-/// Whether a page has the checksum that it was given when the arena was closed, which is 0 for a page of nobody. One that has not is
-/// taken out of the table.
+/// Whether a page has room for as many chunks as were carved, as the table says.
+fn is_possible(arena: &Arena, page: u32) -> bool {
+    let Geometry { chunk_size, carved } = arena.geometry(page);
+    chunk_size == LARGE_PAGE || u64::from(chunk_size) * u64::from(carved) <= arena.page_size() as u64
+}
+
+/// Whether a page has the checksum that it was given when the arena was closed, which is 0 for a page of nobody. One that has not, or
+/// that cannot be whatever was summed up, is taken out of the table.
 pub fn has_checksum(arena: &Arena, page: u32) -> bool {
     let nobodys = arena.geometry(page).chunk_size == 0;
-    if arena.noted_checksum(page) == if nobodys { 0 } else { arena.checksum(page) } {
+    if is_possible(arena, page) && arena.noted_checksum(page) == if nobodys { 0 } else { arena.checksum(page) } {
         return true;
     }
     arena.set_geometry(page, Geometry::NOBODY);
@@ -177,11 +193,16 @@ impl Inner {
         }
         scanned.unsound += self.scan_large(touched, &mut losers);
         losers.into_iter().for_each(|loser| self.discard(loser));
+        self.settle(touched);
+        scanned.items = self.index.entry_count();
+        Ok(scanned)
+    }
+
+    /// The last step: what every page is now is known.
+    pub fn settle(&self, touched: u32) {
         self.release_empty();
         self.count_pages(touched);
         self.pool.set_taken_elsewhere(self.index.bytes());
-        scanned.items = self.index.entry_count();
-        Ok(scanned)
     }
 
     /// Chunks of a page that may hold items, as far as the table can be believed.
@@ -197,9 +218,7 @@ impl Inner {
     fn drop_impossible_pages(&self, touched: u32) -> u64 {
         let mut dropped = 0;
         for page in 0..touched {
-            let Geometry { chunk_size, carved } = self.arena.geometry(page);
-            let bytes = u64::from(chunk_size) * u64::from(carved);
-            if chunk_size != LARGE_PAGE && bytes > self.arena.page_size() as u64 {
+            if !is_possible(&self.arena, page) {
                 self.arena.set_geometry(page, Geometry::NOBODY);
                 dropped += 1;
             }
@@ -306,8 +325,23 @@ impl Inner {
         }
     }
 
-    /// Large pages: their head marks say where to look for items; what no item holds is free.
+    /// Takes large items in; returns how many were left out.
     fn scan_large(&self, touched: u32, losers: &mut Vec<Ref>) -> u64 {
+        let (heads, unsound) = self.restore_large(touched);
+        let mut sequence = 0;
+        for head in heads {
+            lock(&self.large).counts.requested += head.large_total() as u64;
+            self.forget_readers(head);
+            let hash = self.take_note(head, &mut sequence);
+            losers.extend(self.take_in(head.name(), &self.index.spot(hash)));
+        }
+        self.arena.sequence().fetch_max(sequence, Ordering::Relaxed);
+        unsound
+    }
+
+    /// Large pages: their head marks say where to look for items; what no item holds is free. Returns the items, and how many were
+    /// left out.
+    pub fn restore_large(&self, touched: u32) -> (Vec<Chunk<'_>>, u64) {
         let mut large = lock(&self.large);
         let pages: Vec<u32> = (0..touched).filter(|&page| self.arena.geometry(page).chunk_size == LARGE_PAGE).collect();
         pages.iter().for_each(|&page| large.restore_page(&self.facts, page));
@@ -325,16 +359,7 @@ impl Inner {
         // A mark without an item is what dying between the two leaves.
         let unsound = wrong.iter().filter(|chunk| chunk.state().kind() == Kind::Item).count();
         wrong.iter().for_each(|chunk| large::mark_head(&self.arena, chunk.name(), false));
-        let mut sequence = 0;
-        for head in heads {
-            let value_len = head.large_len() as usize;
-            large.counts.requested += (head.shape().1.value_at() + value_len) as u64;
-            self.forget_readers(head);
-            let hash = self.take_note(head, &mut sequence);
-            losers.extend(self.take_in(head.name(), &self.index.spot(hash)));
-        }
-        self.arena.sequence().fetch_max(sequence, Ordering::Relaxed);
-        unsound as u64
+        (heads, unsound as u64)
     }
 
     /// Gives back the loser of two items of one key.
@@ -345,8 +370,7 @@ impl Inner {
         if layout.large {
             large::mark_head(&self.arena, loser, false);
             let mut large = lock(&self.large);
-            let total = layout.value_at() + chunk.large_len() as usize;
-            large.counts.requested -= total as u64;
+            large.counts.requested -= chunk.large_total() as u64;
             large.discard(&self.arena, &self.facts, chunk);
             return;
         }

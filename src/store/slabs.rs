@@ -63,6 +63,10 @@ impl PageFacts {
         self.set(page, OWNER, if slot.is_some() { LARGE_OWNER } else { 0 });
         self.set(page, SLOT, slot.unwrap_or(0));
     }
+    /// First free chunk of a page plus one, and how many there are: what [`Class::restore_page`] is told.
+    pub fn free_list(&self, page: u32) -> (u32, u32) {
+        (self.get(page, FREE_HEAD), self.get(page, FREE))
+    }
     /// Whether the page is being emptied.
     pub fn is_draining(&self, page: u32) -> bool {
         self.get(page, DRAINING) == 1

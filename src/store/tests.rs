@@ -80,6 +80,19 @@ pub(super) fn touch(store: &Store, key: &[u8], exptime: Exptime, now: Now) -> bo
     })
 }
 
+/// Puts bytes in the place of others of a value, where that can be done in place; whether it was.
+fn overwrite(store: &Store, key: &[u8], at: usize, bytes: &[u8], now: Now) -> bool {
+    store.lookup(key, store.hash(key), now, |lookup| match lookup {
+        Lookup::Found(mut entry) => {
+            let before = entry.version();
+            let done = entry.overwrite(at, bytes, now);
+            assert_eq!(done, entry.version() != before, "a new CAS for a new value");
+            done
+        }
+        Lookup::Absent(_) => false,
+    })
+}
+
 /// What the model holds for a key: value and expiry.
 pub(super) type Model = HashMap<Vec<u8>, (Vec<u8>, Exptime)>;
 
@@ -98,7 +111,15 @@ fn value_of(random: &mut Random, large: bool) -> Vec<u8> {
 pub(super) fn step(store: &Store, model: &mut Model, random: &mut Random, now: Now, keys: u64) {
     let key = format!("key:{}", random.below(keys)).into_bytes();
     let live = model.get(&key).filter(|(_, exptime)| *exptime == 0 || *exptime > now.seconds).cloned();
-    match random.below(10) {
+    match random.below(11) {
+        10 => {
+            let (at, byte) = (random.below(40) as usize, random.next() as u8);
+            let bytes: Vec<u8> = (0..1 + random.below(8) as u8).map(|place| byte.wrapping_mul(place + 1)).collect();
+            if overwrite(store, &key, at, &bytes, now) {
+                let (value, _) = model.get_mut(&key).expect("known");
+                value[at..at + bytes.len()].copy_from_slice(&bytes);
+            }
+        }
         0..4 => {
             let value = value_of(random, true);
             let exptime = if random.below(3) == 0 { now.seconds + random.below(60) as u32 } else { 0 };
@@ -563,6 +584,80 @@ fn cut_at_any_store_every_acknowledged_item_is_found_again() {
             }
         }
     }
+}
+
+#[test]
+fn what_changes_in_place_is_never_seen_half_changed() {
+    let store = Store::open(&config(8)).expect("memory");
+    let key = |number: u64| format!("0{:03}", number % 200).into_bytes();
+    // Without flags such a value begins at a multiple of 8.
+    let fresh = move |store: &Store, number, now| set(store, &key(number), b"00000000", 0, now).expect("room");
+    for number in 0..200 {
+        fresh(&store, number, Now::at(1000, 0));
+    }
+    let threads: Vec<_> = (0..4u64)
+        .map(|thread| {
+            let store = store.for_thread();
+            std::thread::spawn(move || {
+                let (mut random, mut changed) = (Random(thread), 0);
+                for turn in 0..40_000u32 {
+                    let (now, number) = (Now::at(1000 + turn / 1000, turn % 32), random.below(200));
+                    match random.below(8) {
+                        0..4 => {
+                            let digit = b'0' + random.below(10) as u8;
+                            changed += u32::from(overwrite(&store, &key(number), 0, &[digit; 8], now));
+                        }
+                        4..7 => {
+                            if let Some(value) = get(&store, &key(number), now) {
+                                assert!(value.iter().all(|&digit| digit == value[0]), "{value:?} is half changed");
+                            }
+                        }
+                        // Others of the same size and of larger ones, for which items are evicted and pages emptied.
+                        _ if turn % 8 == 0 => {
+                            fresh(&store, number, now);
+                        }
+                        _ => {
+                            let other = vec![b'x'; [8, 2000][turn as usize % 2]];
+                            set(&store, &random.next().to_le_bytes(), &other, 0, now).expect("room");
+                        }
+                    }
+                }
+                changed
+            })
+        })
+        .collect();
+    for thread in threads {
+        assert!(thread.join().expect("no thread panicked") > 1000, "many were changed in place");
+    }
+    store.check(Now::at(1040, 0)).expect("sound");
+}
+
+#[test]
+fn only_small_values_without_a_chosen_cas_change_in_place() {
+    let store = Store::open(&config(64)).expect("memory");
+    let now = Now::at(1000, 0);
+    for (len, at, bytes, expected) in [
+        (100, 0, &b"x"[..], true),
+        (100, 99, b"x", true),
+        (100, 100, b"x", false),
+        (100, 99, b"xy", false),
+        (100, 0, b"", false),
+        (100, 0, b"123456789", false),
+        (PIN_BYTES, 0, b"x", false),
+        (700_000, 0, b"x", false),
+    ] {
+        set(&store, b"key", &vec![b'.'; len], 0, now).expect("room");
+        assert_eq!(overwrite(&store, b"key", at, bytes, now), expected, "{len} {at} {bytes:?}");
+    }
+    let chosen = Shape { chosen_cas: Some(7), flags: u32::from(b'k') % 3, ..shape(1) };
+    let mut draft = store.reserve(b"key", store.hash(b"key"), &chosen, now).expect("room");
+    draft.write(b".", now).expect("room");
+    store.commit(draft, now, |_, _| Decision::<()>::Link(Marks::default())).expect("linked");
+    assert!(
+        !overwrite(&store, b"key", 0, b"x", now),
+        "the CAS could not change at once with the mark that it was chosen"
+    );
+    assert_eq!(get(&store, b"key", now).as_deref(), Some(&b"."[..]));
 }
 
 #[test]

@@ -145,9 +145,16 @@ impl Mapping {
         self.advise(offset, len, libc::MADV_REMOVE);
     }
 
-    /// Makes huge pages of what a file has there, whatever the mount says; a wish: file systems on disks have none.
+    /// Makes huge pages of what is there, of a file whatever the mount says; a wish: file systems on disks have none.
     pub fn collapse(&self, offset: usize, len: usize) {
         self.advise(offset, len, libc::MADV_COLLAPSE);
+    }
+
+    /// Whether the kernel knows of [`Mapping::collapse`]: Linux from 6.1 on.
+    #[must_use]
+    pub fn can_collapse(&self) -> bool {
+        // SAFETY: advice on no bytes at all changes nothing; an advice the kernel does not know is refused even then.
+        unsafe { libc::madvise(self.base.as_ptr().cast(), 0, libc::MADV_COLLAPSE) == 0 }
     }
 
     fn advise(&self, offset: usize, len: usize, advice: libc::c_int) {

@@ -13,6 +13,8 @@ pub const HUP: i32 = libc::SIGHUP;
 pub const USR1: i32 = libc::SIGUSR1;
 /// Give way to a new version.
 pub const USR2: i32 = libc::SIGUSR2;
+/// A child has ended.
+pub const CHLD: i32 = libc::SIGCHLD;
 /// Writing where nobody reads.
 pub const PIPE: i32 = libc::SIGPIPE;
 
@@ -46,10 +48,7 @@ impl Set {
     /// # Errors
     /// The system's.
     pub fn block(&self) -> io::Result<()> {
-        for &signal in self.signals {
-            // SAFETY: SIG_DFL is a valid disposition and runs no code of ours; a bad signal number is refused.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
+        self.signals.iter().for_each(|&signal| restore(signal));
         // SAFETY: the mask is initialised, and the old mask is not asked for.
         match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const self.mask, std::ptr::null_mut()) } {
             0 => Ok(()),
@@ -61,6 +60,20 @@ impl Set {
     pub fn release(&self) {
         // SAFETY: the mask is initialised, and the old one is not asked for; unblocking does not fail.
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const self.mask, std::ptr::null_mut()) };
+    }
+
+    /// Whether one of the (blocked) signals waits to be waited for.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        let mut pending = std::mem::MaybeUninit::uninit();
+        // SAFETY: the pointer is to a live value of its type.
+        if unsafe { libc::sigpending(pending.as_mut_ptr()) } != 0 {
+            return false;
+        }
+        // SAFETY: the call has succeeded, so the set was filled in.
+        let pending = unsafe { pending.assume_init() };
+        // SAFETY: the set is initialised; a signal that does not exist is in none.
+        self.signals.iter().any(|&signal| unsafe { libc::sigismember(&raw const pending, signal) } == 1)
     }
 
     /// Sleeps until one of the (blocked) signals comes, and says which.
@@ -75,6 +88,12 @@ impl Set {
             code => Err(io::Error::from_raw_os_error(code)),
         }
     }
+}
+
+/// Gives `signal` its usual effect, whatever whoever started us has chosen.
+pub fn restore(signal: i32) {
+    // SAFETY: SIG_DFL is a valid disposition and runs no code of ours; a bad signal number is refused.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
 /// Lets `signal` pass without any effect.
@@ -100,6 +119,8 @@ mod tests {
         set.block().unwrap();
         // SAFETY: the thread is the calling one.
         unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGURG) };
+        assert!(set.is_pending());
         assert_eq!(set.wait().unwrap(), libc::SIGURG);
+        assert!(!set.is_pending());
     }
 }

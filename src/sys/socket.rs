@@ -44,6 +44,12 @@ pub fn outlive_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) })
 }
 
+/// Takes [`outlive_exec`] back.
+pub fn end_at_exec(fd: BorrowedFd<'_>) {
+    // SAFETY: as above; of an open descriptor this cannot fail.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
 /// The receive queue of the network card by which the bytes of `fd` come; `None` where there is none (loopback), or when it cannot be told.
 #[must_use]
 pub fn incoming_napi_id(fd: RawFd) -> Option<u32> {

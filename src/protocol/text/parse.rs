@@ -173,18 +173,7 @@ fn arith(line: Line<'_>, decrement: bool) -> Parsed<'_> {
     let Some(delta) = parse_u64(delta) else {
         return refuse(line, Error::Client("invalid numeric delta argument"));
     };
-    let arith = Arith {
-        key: Key::plain(key),
-        decrement,
-        delta,
-        vivify: None,
-        exptime_is_last: false,
-        initial: 0,
-        exptime: None,
-        compare: None,
-        new_cas: None,
-    };
-    command(Request::Arith(arith), words.last() == Some(b"noreply"))
+    command(Request::Arith(Arith::of(Key::plain(key), decrement, delta)), words.last() == Some(b"noreply"))
 }
 
 /// `flush_all [<exptime>] [noreply]`: any word besides `noreply` makes the first one an exptime (section 4.2).

@@ -1,10 +1,11 @@
-//! The two lines that nearly all lines are, told in a few instructions each: `get` with one key, and `set` with four short words. What
-//! they say is what the table's parsers say ([`super::parse`]); they only say it sooner, and say nothing about any other line.
+//! The lines that nearly all lines are, told in a few instructions each: `get` with one key, `set` with four short words, `incr` and
+//! `decr` by a short number. What they say is what the table's parsers say ([`super::parse`]); they only say it sooner, and say nothing
+//! about any other line.
 
 use super::parse::stores;
 use crate::protocol::command::Command;
 use crate::protocol::limits::KEY_MAX;
-use crate::protocol::request::StoreMode;
+use crate::protocol::request::{Arith, Key, StoreMode};
 use crate::protocol::token::printable_len;
 
 /// The key of a line that is `get`, one key and CR LF, and the length of the line.
@@ -38,6 +39,44 @@ pub fn plain_set(input: &[u8]) -> Option<(Command<'_>, usize, usize)> {
     Some((stores(key, StoreMode::Set, flags, exptime.into(), value_len, None, false), value_len, line_len))
 }
 
+/// `incr` or `decr` of a key by a plain number, to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// `decr`.
+    pub decrement: bool,
+    /// By how much.
+    pub delta: u32,
+}
+
+impl<'a> Step<'a> {
+    /// What it asks.
+    #[must_use]
+    pub fn request(&self) -> Arith<'a> {
+        Arith::of(Key::plain(self.key), self.decrement, self.delta.into())
+    }
+}
+
+/// A line that is `incr` or `decr`, a key, a plain number and CR LF; and its length.
+#[inline]
+#[must_use]
+pub fn plain_step(input: &[u8]) -> Option<(Step<'_>, usize)> {
+    let (verb, rest) = input.split_first_chunk()?;
+    let decrement = match verb {
+        b"incr " => false,
+        b"decr " => true,
+        _ => return None,
+    };
+    let key_len = printable_len(rest);
+    if key_len == 0 || key_len > KEY_MAX {
+        return None;
+    }
+    let (key, rest) = rest.split_at(key_len);
+    let (delta, rest) = number(rest)?;
+    rest.starts_with(b"\r\n").then(|| (Step { key, decrement, delta }, input.len() - rest.len() + 2))
+}
+
 /// A space and a number of at most nine digits, which fits whatever it stands for; and what follows.
 #[inline]
 fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
@@ -58,7 +97,7 @@ const DIGITS_MAX: usize = 9;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{ParseOptions, Parsed, Request, Scratch, parse};
+    use crate::protocol::{ParseOptions, Parsed, Request, Scratch, Spelling, parse};
 
     #[test]
     fn a_lone_key_is_told_from_everything_else() {
@@ -79,6 +118,37 @@ mod tests {
         ];
         for line in others {
             assert_eq!(lone_key(line), None, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_plain_step_is_what_the_general_parser_says() {
+        let mut taken = 0;
+        for verb in [&b"incr"[..], b"decr", b"INCR", b"incx", b"incr "] {
+            for delta in
+                [&b"0"[..], b"1", b"007", b"999999999", b"1000000000", b"18446744073709551615", b"-1", b"+1", b"", b"x"]
+            {
+                for end in [&b"\r\n"[..], b"\n", b" \r\n", b" noreply\r\n", b"\r", b""] {
+                    let input = [verb, b" key ", delta, end].concat();
+                    let Some((step, line_len)) = plain_step(&input) else { continue };
+                    taken += 1;
+                    assert_eq!(line_len, input.len());
+                    let general =
+                        match parse(&input[..line_len - 1], &mut Scratch::new(&mut []), ParseOptions::default()) {
+                            Parsed::Command(general) => general,
+                            other => panic!("{other:?} for {}", input.escape_ascii()),
+                        };
+                    let ours = Command { request: Request::Arith(step.request()), spelling: Spelling::TEXT };
+                    assert_eq!(ours, general, "{}", input.escape_ascii());
+                }
+            }
+        }
+        assert_eq!(taken, 2 * 4, "two verbs, four plain numbers");
+        let longest = [b"incr ", &[b'k'; 250][..], b" 1\r\n"].concat();
+        assert!(plain_step(&longest).is_some());
+        let too_long = [b"incr ", &[b'k'; 251][..], b" 1\r\n"].concat();
+        for line in [&too_long[..], b"incr", b"incr k", b"incr  1\r\n", b"incr k 1 2\r\n", b"incr k\t 1\r\n"] {
+            assert!(plain_step(line).is_none(), "{}", line.escape_ascii());
         }
     }
 

@@ -14,6 +14,7 @@
 //! An octet of groups of a segment is guarded by one spin lock, the *stripe*: home, alternate and all whom they can displace are
 //! behind the same lock. After taking it one looks again at the growth state: if it put the key elsewhere meanwhile, one starts over.
 
+mod carry;
 mod growth;
 #[cfg(all(test, loom))]
 mod loom_tests;

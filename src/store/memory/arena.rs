@@ -16,6 +16,8 @@
 //! the next process finds what this one left, and the file has its blocks before the first item comes.
 
 use super::Stable;
+use super::huge::HugePages;
+use super::patch::Patch;
 use super::superblock::SUPERBLOCK;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::memory::{HUGE_PAGE, Mapping};
@@ -57,6 +59,8 @@ pub struct Arena {
     /// process had more memory: of the pages beyond, only those in use have any.
     pub(super) pages_backed: u32,
     pub(super) file: Option<File>,
+    /// See [`Arena::huge_pages`].
+    huge: Option<HugePages>,
 }
 
 pub(super) const TABLE_OFFSET: usize = SUPERBLOCK;
@@ -75,10 +79,11 @@ impl Plan {
     pub fn of(range: usize, page_shift: u32) -> Result<Plan, String> {
         let page_size = 1 << page_shift;
         let first_page = (TABLE_OFFSET + (range >> page_shift) * TABLE_ENTRY).next_multiple_of(page_size);
+        let pages = range.checked_sub(first_page).ok_or("no room for the page table")?;
         Ok(Plan {
             granule_shift: (range >> 32).max(8).next_power_of_two().trailing_zeros(),
             first_page,
-            pages_max: u32::try_from((range - first_page) >> page_shift).map_err(|_| "too many pages for one arena")?,
+            pages_max: u32::try_from(pages >> page_shift).map_err(|_| "too many pages for one arena")?,
         })
     }
 }
@@ -106,16 +111,19 @@ impl Arena {
             }
         };
         let plan = Plan::of(mapping.len(), page_size.trailing_zeros())?;
-        Ok(Arena::over(mapping, page_size.trailing_zeros(), &plan))
+        let mut arena = Arena::over(mapping, page_size.trailing_zeros(), &plan);
+        if arena.mapping.can_collapse() {
+            arena.mapping.advise_huge(0, arena.mapping.len(), false);
+            let huge = HugePages::new(plan.first_page, page_size, plan.pages_max);
+            arena.huge = Some(huge.map_err(|error| format!("cannot reserve facts about huge pages: {error}"))?);
+        }
+        Ok(arena)
     }
 
     pub(super) fn over(mapping: Mapping, page_shift: u32, plan: &Plan) -> Arena {
-        // The table is touched here and there, the pages from the first on and wholly: huge pages make 10 to 17 % of a pipelined
-        // get (misses of the TLB), and cost at most one huge page more than what is used.
+        // The table is touched here and there.
         mapping.advise_huge(0, plan.first_page, false);
-        let (start, end) = (plan.first_page.next_multiple_of(HUGE_PAGE), mapping.len() & !(HUGE_PAGE - 1));
-        mapping.advise_huge(start, end.saturating_sub(start), true);
-        Arena {
+        let arena = Arena {
             granule_shift: plan.granule_shift,
             page_shift,
             first_page: plan.first_page,
@@ -124,7 +132,29 @@ impl Arena {
             pages_backed: plan.pages_max,
             mapping,
             file: None,
-        }
+            huge: None,
+        };
+        arena.ask_for_huge_pages();
+        arena
+    }
+
+    /// All pages are to be in huge pages from their first touch.
+    fn ask_for_huge_pages(&self) {
+        let (start, end) = (self.first_page.next_multiple_of(HUGE_PAGE), self.mapping.len() & !(HUGE_PAGE - 1));
+        self.mapping.advise_huge(start, end.saturating_sub(start), true);
+    }
+
+    /// The parts of it that are to become huge pages when they are full; none where all are from the start.
+    #[must_use]
+    pub fn huge_pages(&self) -> Option<&HugePages> {
+        self.huge.as_ref()
+    }
+
+    /// Makes a huge page of the pages from this one on.
+    pub(super) fn make_huge(&self, page: u32) {
+        let start = self.page_offset(page);
+        self.mapping.advise_huge(start, HUGE_PAGE, true);
+        self.mapping.collapse(start, HUGE_PAGE);
     }
 
     /// The file whose memory this is.
@@ -179,6 +209,12 @@ impl Arena {
     #[must_use]
     pub fn page_offset(&self, page: u32) -> usize {
         self.first_page + ((page as usize) << self.page_shift)
+    }
+
+    /// Where the pages of the file end.
+    #[must_use]
+    pub fn file_len(&self) -> u64 {
+        self.page_offset(self.pages_present) as u64
     }
 
     /// Offset of the chunk that `name` names.
@@ -321,7 +357,7 @@ impl Arena {
     pub fn bytes<'g>(&'g self, offset: usize, len: usize, _stable: Stable<'g>) -> &'g [u8] {
         self.check_bytes(offset, len);
         // SAFETY: in range (checked). The item is published and its witness keeps it from being freed, and nothing writes bytes
-        // of a published item behind its header.
+        // of a published item behind its header but `put`, which borrows the one who sees the value alone.
         unsafe { std::slice::from_raw_parts(self.mapping.base().as_ptr().add(offset), len) }
     }
 
@@ -337,6 +373,19 @@ impl Arena {
         // SAFETY: in range (checked). The chunk belongs to one draft and `_owner` is that draft, borrowed for as long as the slice:
         // nobody else can see its bytes, since its state is not published. The owner keeps the store, and so the mapping, alive.
         unsafe { std::slice::from_raw_parts_mut(self.mapping.base().as_ptr().add(offset), len) }
+    }
+
+    /// Puts `bytes` in the place of others of a published item's value. In one store, so they are there whole or not at all whenever this
+    /// process ends. The caller holds the item's stripe and borrows the entry through which alone the value is seen: no walk asks for
+    /// values, and this one is not so large that it could be pinned.
+    #[inline]
+    pub(in crate::store) fn put(&self, patch: Patch, bytes: &[u8]) {
+        self.check_bytes(patch.word, patch.width);
+        if !super::alive() {
+            return;
+        }
+        // SAFETY: in range (checked); the caller sees to it that nobody else reads or writes the value now.
+        unsafe { patch.put(self.mapping.base().as_ptr(), bytes) }
     }
 
     fn check_bytes(&self, offset: usize, len: usize) {
@@ -397,12 +446,14 @@ impl Arena {
     }
 
     /// Takes all memory of the first `pages` pages now.
-    pub fn populate(&self, pages: u32) {
+    pub fn populate(&mut self, pages: u32) {
+        self.huge = None;
+        self.ask_for_huge_pages();
         self.mapping.populate(self.first_page, (pages as usize) << self.page_shift);
     }
 
-    /// A page is about to be used for the first time. The kernel makes huge pages of private memory by itself; of a file's it must
-    /// be asked, and does it whatever the mount's options are.
+    /// A page is about to be used for the first time. All of a file's memory is in use from the start, so huge pages cost nothing; the
+    /// kernel must be asked, and makes them whatever the mount's options are.
     pub(in crate::store) fn prepare(&self, page: u32) {
         let start = self.page_offset(page).next_multiple_of(HUGE_PAGE);
         let end = self.page_offset(page) + self.page_size();

@@ -78,6 +78,7 @@ impl Arena {
             birth: boot.1,
             pages: pages_for(memory_bytes, page_shift),
             condition: Condition::BeingMade,
+            summary: None,
         };
         file.set_len(0)?;
         superblock.begin(&file)?;
@@ -90,13 +91,17 @@ impl Arena {
     }
 
     /// Maps a file that holds an arena ([`Arena::look`]), as long as it is, or longer for more memory. Nothing in it is changed but the
-    /// number of its pages.
+    /// number of its pages; what stands behind them is cut off if that changes.
     ///
     /// # Errors
     /// [`Trouble::Differs`] when the memory is more than its references reach; [`Trouble::NoRoom`].
     pub fn open(file: File, superblock: &Superblock, memory_bytes: u64) -> Result<Arena, Trouble> {
         Arena::more_needed(superblock, memory_bytes)?;
-        Arena::map(file, superblock, pages_for(memory_bytes, superblock.page_shift))
+        let wanted = pages_for(memory_bytes, superblock.page_shift);
+        if wanted != superblock.pages && file.metadata()?.len() > superblock.file_len() {
+            file.set_len(superblock.file_len())?;
+        }
+        Arena::map(file, superblock, wanted)
     }
 
     /// Bytes that the file lacks for `memory_bytes` of pages.
@@ -136,7 +141,8 @@ impl Arena {
         let needed = table.next_multiple_of(4096) as u64 + (u64::from(wanted) << superblock.page_shift);
         // Asking for what is there already takes a tenth of a second for each gigabyte.
         let facts = file.metadata()?;
-        if facts.len() < len(wanted) as u64 || facts.blocks() * 512 != needed {
+        let behind = facts.len().saturating_sub(len(superblock.pages) as u64).next_multiple_of(4096);
+        if facts.len() < len(wanted) as u64 || facts.blocks() * 512 != needed + behind {
             let room = |error: io::Error| Trouble::NoRoom(needed, crate::sys::reason(&error));
             files::allocate(&file, 0, table as u64).map_err(room)?;
             files::allocate(&file, plan.first_page as u64, u64::from(wanted) << superblock.page_shift).map_err(room)?;
@@ -169,6 +175,7 @@ fn pages_for(memory_bytes: u64, page_shift: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::super::arena::Geometry;
+    use super::super::superblock::STATE_AT;
     use super::*;
     use crate::sync::Ordering;
 
@@ -196,6 +203,33 @@ mod tests {
             assert_eq!(arena.geometry(100).chunk_size, 64);
             assert_eq!(arena.word64(arena.page_offset(100)).load(Ordering::Relaxed), 77);
             assert_eq!(file.metadata().unwrap().len(), arena.page_offset(pages) as u64);
+        }
+    }
+
+    #[test]
+    fn a_superblock_that_somebody_has_made_up_is_refused() {
+        let real = files::nameless(c"arena").unwrap();
+        Arena::make(real.try_clone().unwrap(), 8 << 20, 1 << 16, (BOOT, 1)).unwrap().note_open();
+        let real = Arena::look(&real, &BOOT).unwrap().expect("an arena");
+        for made_up in [
+            Superblock { page_shift: 255, ..real },
+            Superblock { page_shift: 64, ..real },
+            Superblock { page_shift: 4, ..real },
+            Superblock { range: 0, ..real },
+            Superblock { range: 1 << 16, ..real },
+            Superblock { range: u64::MAX, ..real },
+            Superblock { granule_shift: 255, ..real },
+            Superblock { first_page: u64::MAX, ..real },
+            Superblock { first_page: 0, ..real },
+            Superblock { pages: 0, ..real },
+            Superblock { pages: u32::MAX, ..real },
+        ] {
+            // With a checksum that is right.
+            let file = files::nameless(c"arena").unwrap();
+            made_up.begin(&file).unwrap();
+            file.write_all_at(&Condition::Open.word().to_ne_bytes(), STATE_AT as u64).unwrap();
+            file.set_len(1 << 40).unwrap();
+            assert!(matches!(Arena::look(&file, &BOOT), Err(Trouble::Unfit(_))), "{made_up:?}");
         }
     }
 

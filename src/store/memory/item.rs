@@ -279,6 +279,11 @@ impl<'a> Chunk<'a> {
             self.arena.word32(self.offset + HEADER).store(len, Ordering::Relaxed);
         }
     }
+    /// Of a large item: its bytes, those of its head with key and of its value.
+    #[must_use]
+    pub fn large_total(&self) -> usize {
+        self.shape().1.value_at() + self.large_len() as usize
+    }
     /// Of a large item: its place in the ring of large items.
     #[must_use]
     pub fn large_slot(&self) -> &'a AtomicU32 {

@@ -3,8 +3,10 @@
 //! - [`words`]: long arrays of atomic words, taken from the kernel lazily; what the index, the expiry words and page facts live in.
 //! - [`arena`]: the range that holds the items, its page table, and access to words and bytes by offset.
 //! - [`file`]: the same over the memory of a file, which the next process finds as this one left it.
+//! - [`huge`]: which parts of private memory are huge pages already.
 //! - [`superblock`]: the arena's first 4 KiB, by which the next process knows it.
 //! - [`lanes`]: comparing the tags of a bucket at once.
+//! - [`patch`]: changing bytes of a published item so that a death leaves all of them changed or none.
 //! - [`item`]: where in a chunk the parts of an item lie, and the state word that publishes it.
 //!
 //! What leaves the room is safe to call under one rule, which the types carry as far as they can: bytes of a published item
@@ -14,8 +16,10 @@
 
 pub mod arena;
 pub mod file;
+pub mod huge;
 pub mod item;
 pub mod lanes;
+pub mod patch;
 pub mod superblock;
 pub mod words;
 

@@ -6,14 +6,15 @@
 //!   16 range of addresses      80 checksum of 0..72          1096 flush to come: second 32, generation 16
 //!   24 page and granule, log2  88 pages of the file, twice   1104 second of the last flush
 //!   32 offset of page 0        96 items, when closed
-//!   40 boot id (16)           104 seal, when closed
+//!   40 boot id (16)           104 seal, when closed; 112 summary: bytes, checksum
 //! ```
 //!
 //! Words from 1024 on change while the server runs, each at once, so that they are right whatever instruction the process dies at:
 //! a flush and the going of the one that was to come are one store. The rest changes when the arena is opened and closed.
 //!
 //! The state is one of three constants with many bits between them. *Closed*: the seal is the checksum of this page, and the page table
-//! has one for each page. *Open*: a process works with it, or died. *Being made*: nothing in it yet.
+//! has one for each page; so is the summary sealed that may stand behind the pages. *Open*: a process works with it, or died. *Being made*:
+//! nothing in it yet.
 
 use super::Arena;
 use crate::sync::{AtomicU64, Ordering};
@@ -37,11 +38,13 @@ const SHIFTS_AT: usize = 24;
 const FIRST_PAGE_AT: usize = 32;
 const BOOT_ID_AT: usize = 40;
 const BIRTH_AT: usize = 64;
-const STATE_AT: usize = 72;
+pub(super) const STATE_AT: usize = 72;
 const CHECKSUM_AT: usize = 80;
 const PAGES_AT: usize = 88;
 const ITEMS_AT: usize = 96;
 const SEAL_AT: usize = 104;
+const SUMMARY_LEN_AT: usize = 112;
+const SUMMARY_CHECKSUM_AT: usize = 120;
 const SEQUENCE_AT: usize = 1024;
 const FLUSH_AT: usize = 1088;
 const PENDING_AT: usize = 1096;
@@ -59,7 +62,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    const fn word(self) -> u64 {
+    pub(super) const fn word(self) -> u64 {
         match self {
             Condition::BeingMade => 0x6d61_6b69_6e67_2e2e,
             Condition::Open => 0xa55a_0ff0_3cc3_9669,
@@ -70,6 +73,15 @@ impl Condition {
 
 /// Identity of the running kernel: memory of before a reboot is not memory any more.
 pub type BootId = [u8; 16];
+
+/// What stands behind the last page of an arena: its bytes, and their checksum (see `restart/summary.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes.
+    pub len: u64,
+    /// Of all of them.
+    pub checksum: u64,
+}
 
 /// What the superblock says that does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +102,8 @@ pub struct Superblock {
     pub pages: u32,
     /// See there.
     pub condition: Condition,
+    /// Of an arena that was closed, if there is one.
+    pub summary: Option<Summary>,
 }
 
 /// What stands at the beginning of a file.
@@ -164,6 +178,7 @@ impl Superblock {
         if bytes[BOOT_ID_AT..BOOT_ID_AT + 16] != *boot_id {
             return Found::Unfit("it was made before this machine was started, or on another one".to_owned());
         }
+        let summary = Summary { len: word64(bytes, SUMMARY_LEN_AT), checksum: word64(bytes, SUMMARY_CHECKSUM_AT) };
         let superblock = Superblock {
             range: word64(bytes, RANGE_AT),
             page_shift: word32(bytes, SHIFTS_AT),
@@ -173,6 +188,8 @@ impl Superblock {
             birth: word64(bytes, BIRTH_AT),
             pages,
             condition,
+            // Whoever has had the arena open since has not kept the words up.
+            summary: (condition == Condition::Closed && summary.len > 0).then_some(summary),
         };
         let needed = superblock.file_len();
         if len < needed {
@@ -181,10 +198,12 @@ impl Superblock {
         Found::Arena(superblock)
     }
 
-    /// Bytes of the file.
+    /// Bytes of the file, up to the end of its pages.
     #[must_use]
     pub fn file_len(&self) -> u64 {
-        self.first_page.saturating_add(u64::from(self.pages) << self.page_shift)
+        // Nobody has looked yet whether pages can be of that size.
+        let pages = u64::from(self.pages).checked_shl(self.page_shift).unwrap_or(u64::MAX);
+        self.first_page.saturating_add(pages)
     }
 
     /// Writes it to the beginning of a new file, as one that is being made.
@@ -320,8 +339,11 @@ impl Arena {
     }
 
     /// Seals it. Nobody else is at work, and each page has its checksum.
-    pub(in crate::store) fn note_closed(&self, items: u64) {
+    pub(in crate::store) fn note_closed(&self, items: u64, summary: Option<Summary>) {
+        let summary = summary.unwrap_or(Summary { len: 0, checksum: 0 });
         self.word64(ITEMS_AT).store(items, Ordering::Relaxed);
+        self.word64(SUMMARY_LEN_AT).store(summary.len, Ordering::Relaxed);
+        self.word64(SUMMARY_CHECKSUM_AT).store(summary.checksum, Ordering::Relaxed);
         let mut bytes = [0; SUPERBLOCK];
         for at in (0..SUPERBLOCK).step_by(8) {
             bytes[at..at + 8].copy_from_slice(&self.word64(at).load(Ordering::Relaxed).to_ne_bytes());
@@ -350,6 +372,7 @@ mod tests {
             birth: 1_800_000_000,
             pages: 5,
             condition: Condition::Open,
+            summary: None,
         };
         superblock.begin(&file).unwrap();
         assert_eq!(Superblock::read(&file, &BOOT).unwrap(), Found::Nothing, "one that was being made holds nothing");

@@ -15,12 +15,17 @@
 //!
 //! The mark *open* is set after verifying and before the first change. So whoever dies during either leaves what the next one
 //! can take over.
+//!
+//! Closing also leaves a summary behind the pages (`summary.rs`), with which the next process verifies the pages but need not look at
+//! every item. A process that only becomes another version leaves one without closing.
+
+mod summary;
 
 use super::classes::Classes;
 use super::inner::Inner;
 use super::memory::arena::{Geometry, LARGE_PAGE};
 use super::memory::item::{BASE64_KEY, Chunk, HEADER, Layout, PINNED};
-use super::memory::superblock::{Condition, Superblock};
+use super::memory::superblock::{Condition, Summary, Superblock};
 use super::memory::{Arena, Stable, State, Trouble};
 use super::scan::Scanned;
 use super::{BootId, Config, Handle, Shape, Store, large, scan};
@@ -39,6 +44,8 @@ pub struct Kept {
     pub second: u32,
     /// Threads to verify and scan with; 0 for as many as there are processors.
     pub threads: usize,
+    /// Stands behind the pages, if the process that had it before says so and nobody has touched it since.
+    pub summary: Option<Summary>,
 }
 
 /// What was found when an arena was opened.
@@ -48,6 +55,8 @@ pub struct Recovery {
     pub made: bool,
     /// It had been closed in order, and so could be verified.
     pub closed: bool,
+    /// What the process before knew of it was believed, and nothing scanned.
+    pub believed: bool,
     /// Items that are there now.
     pub items: u64,
     /// Pages left out because their checksum is wrong.
@@ -100,8 +109,15 @@ impl Store {
         let inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
         inner.classes.tell();
         inner.arena.note_open();
-        let recovery =
-            Recovery { made: true, closed: false, items: 0, damaged_pages: 0, lost_items: 0, birth: kept.second };
+        let recovery = Recovery {
+            made: true,
+            closed: false,
+            believed: false,
+            items: 0,
+            damaged_pages: 0,
+            lost_items: 0,
+            birth: kept.second,
+        };
         Ok((Store::over(inner), recovery))
     }
 
@@ -110,18 +126,35 @@ impl Store {
         if classes.page_size != 1 << superblock.page_shift {
             return Err(Trouble::Differs(format!("pages of {} bytes", 1 << superblock.page_shift)));
         }
+        let closed = superblock.condition == Condition::Closed;
+        let summary = kept.summary.or(superblock.summary);
         let arena = Arena::open(kept.file, superblock, config.memory_bytes)?;
         let threads = if kept.threads == 0 { scan::threads() } else { kept.threads };
-        let inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
-        let closed = superblock.condition == Condition::Closed;
+        let mut inner = Inner::with_arena(config, classes, arena).map_err(Trouble::System)?;
+        let birth = u32::try_from(superblock.birth).unwrap_or(kept.second);
+        if let Some(summary) = summary {
+            match inner.believe(summary, threads, closed) {
+                Ok(items) => {
+                    inner.drop_summary();
+                    inner.classes.tell();
+                    let (damaged_pages, lost_items) = (0, 0);
+                    let recovery =
+                        Recovery { made: false, closed, believed: true, items, damaged_pages, lost_items, birth };
+                    return Ok((Store::over(inner), recovery));
+                }
+                Err(why) => log::info!("all items are looked at: the summary of them cannot be used, {why}"),
+            }
+            let classes = Classes::for_pages_of(config, 1 << superblock.page_shift);
+            inner = Inner::with_arena(config, classes, inner.arena).map_err(Trouble::System)?;
+        }
         let known = inner.arena.items_when_closed();
         let scanned = inner.scan(threads, closed);
         let scanned = scanned.map_err(|size| Trouble::Differs(format!("chunks of {size} bytes")))?;
+        inner.drop_summary();
         inner.classes.tell();
         let lost_items = if closed { known.saturating_sub(scanned.items) } else { scanned.unsound };
-        let birth = u32::try_from(superblock.birth).unwrap_or(kept.second);
         let Scanned { items, damaged_pages, .. } = scanned;
-        let recovery = Recovery { made: false, closed, items, damaged_pages, lost_items, birth };
+        let recovery = Recovery { made: false, closed, believed: false, items, damaged_pages, lost_items, birth };
         Ok((Store::over(inner), recovery))
     }
 
@@ -166,7 +199,7 @@ impl Store {
         let before = if closed { known } else { scanned.items + scanned.unsound };
         let birth = u32::try_from(superblock.birth).unwrap_or(new.second);
         let lost_items = before.saturating_sub(items + dead);
-        Ok((store, Recovery { made: false, closed, items, damaged_pages, lost_items, birth }))
+        Ok((store, Recovery { made: false, closed, believed: false, items, damaged_pages, lost_items, birth }))
     }
 
     /// Closes a kept arena, so that the next process can verify it. All that use the store have to be gone; returns how many items it
@@ -180,13 +213,32 @@ impl Store {
             return Ok(None);
         }
         let arena = &inner.arena;
-        scan::each_page(scan::threads(), arena.pages_present(), |page, (): &mut ()| {
-            let used = arena.geometry(page).chunk_size != 0;
-            arena.note_checksum(page, if used { arena.checksum(page) } else { 0 });
-        });
+        let (summary, ()) = scan::beside(
+            || inner.summarise(),
+            || {
+                scan::each_page(scan::threads(), arena.pages_present(), |page, (): &mut ()| {
+                    let used = arena.geometry(page).chunk_size != 0;
+                    arena.note_checksum(page, if used { arena.checksum(page) } else { 0 });
+                });
+            },
+        );
         let items = inner.index.entry_count();
-        arena.note_closed(items);
+        arena.note_closed(items, summary);
         Ok(Some(items))
+    }
+
+    /// Writes down for the next process what is known of a kept arena beside the arena itself, so that it need not look at every item.
+    /// To be given to it as [`Kept::summary`]. Nobody may be at work, nor begin again if it is to be true. `None` when there is no room,
+    /// or somebody still uses the store.
+    #[must_use]
+    pub fn summarise(&self) -> Option<Summary> {
+        let alone = Arc::strong_count(&self.handle) == 1 && Arc::strong_count(&self.handle.0) == 1;
+        alone.then(|| self.inner().summarise()).flatten()
+    }
+
+    /// Takes it back: the store goes on.
+    pub fn drop_summary(&self) {
+        self.inner().drop_summary();
     }
 
     /// Whether its memory is a file's.
